@@ -1,0 +1,39 @@
+# Each target does everything it needs on a machine that has Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test lint bench clean
+
+# Installed again whenever the requirements or the package's metadata change.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/cogmentlab demo $(ARGS)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest $(ARGS)
+
+# The namespace is complete only when installed (integrations/ and algorithms/ are mapped into it), so mypy reads a
+# built wheel.
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/lint && mkdir -p build/lint
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/lint .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/lint/site build/lint/*.whl
+	cd build/lint && MYPYPATH=site ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cogment_lab
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/step.py $(ARGS)
+	$(BIN)/python benchmarks/read.py $(ARGS)
+	$(BIN)/python benchmarks/learn.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

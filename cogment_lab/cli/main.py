@@ -1,0 +1,172 @@
+"""``cogmentlab``: the command's face; each subcommand loads its own module when it runs."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cogment_lab._version import __version__
+from cogment_lab.errors import CogmentLabError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Put a person inside a reinforcement learning loop.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+trials_app = typer.Typer(help="Look at the trials of a store.", no_args_is_help=True)
+app.add_typer(trials_app, name="trials")
+
+
+class Algo(StrEnum):
+    """Learners of the demo."""
+
+    dqfd = "dqfd"
+    dqn = "dqn"
+    sac = "sac"
+    td3 = "td3"
+    ppo = "ppo"
+
+
+class Human(StrEnum):
+    """Who helps the learner."""
+
+    web = "web"
+    scripted = "scripted"
+    none = "none"
+
+
+class Player(StrEnum):
+    """Who demonstrates."""
+
+    web = "web"
+    scripted = "scripted"
+
+
+_STORE = typer.Option(help="Store file; runs/<env>.db (or $COGMENT_LAB_STORE) when not given.")
+_FILE = typer.Argument(help="A store file.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Put a person inside a reinforcement learning loop."""
+
+
+@app.command()
+def demo(
+    env_id: Annotated[str, typer.Argument(help="A Gymnasium id.")] = "LunarLander-v3",
+    algo: Annotated[Algo, typer.Option(help="Who learns.")] = Algo.dqfd,
+    human: Annotated[Human, typer.Option(help="Who helps.")] = Human.web,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps.")] = 30_000,
+    store: Annotated[Path | None, _STORE] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of learner and environment.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no browser window.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.")] = 8000,
+) -> None:
+    """Train an agent while somebody helps, and see the help pay off."""
+    from cogment_lab.cli.demo import run_demo
+
+    run_demo(
+        env_id,
+        algo=algo.value,
+        human=human.value,
+        steps=steps,
+        store=store,
+        seed=seed,
+        headless=headless,
+        port=port,
+    )
+
+
+@app.command()
+def collect(
+    env_id: Annotated[str, typer.Argument(help="A Gymnasium id.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many to keep.")] = 10,
+    store: Annotated[Path | None, _STORE] = None,
+    human: Annotated[Player, typer.Option(help="Who plays.")] = Player.web,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first trial.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no browser window.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.")] = 8000,
+) -> None:
+    """Record demonstrations: countdown, play, keep, discard or redo."""
+    from cogment_lab.cli.collect import run_collect
+
+    run_collect(
+        env_id, trials=trials, store=store, human=human.value, seed=seed, headless=headless, port=port
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and how to get it."""
+    from cogment_lab.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor())
+
+
+@trials_app.command("ls")
+def trials_ls(
+    file: Annotated[Path, _FILE],
+    env: Annotated[str | None, typer.Option(help="Only trials of this environment.")] = None,
+    state: Annotated[str | None, typer.Option(help="RUNNING, ENDED or INTERRUPTED.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest N.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """List trials, newest first."""
+    from cogment_lab.cli.trials import list_trials
+
+    list_trials(file, env_id=env, state=state, limit=limit, as_json=as_json)
+
+
+@trials_app.command("show")
+def trials_show(
+    file: Annotated[Path, _FILE], trial: Annotated[str, typer.Argument(help="A trial id.")]
+) -> None:
+    """Show one trial: what it was told, how it went, who decided when."""
+    from cogment_lab.cli.trials import show_trial
+
+    show_trial(file, trial)
+
+
+@trials_app.command("rm")
+def trials_rm(
+    file: Annotated[Path, _FILE],
+    trials: Annotated[list[str], typer.Argument(help="Trial ids.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete trials for good."""
+    from cogment_lab.cli.trials import remove_trials
+
+    if not yes:
+        typer.confirm(f"Delete {len(trials)} trial(s) from {file} for good?", abort=True)
+    remove_trials(file, trials)
+
+
+def main() -> None:
+    """Run the command; our own errors become one line, not a traceback."""
+    try:
+        app()
+    except CogmentLabError as error:
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Every error that cogment_lab raises on purpose.
+
+.. code-block:: text
+
+    CogmentLabError
+    ├── ConfigurationError (ValueError)        a parameter or a combination of parameters cannot work
+    │   ├── UnknownEnvironmentError            no environment of that id (also gymnasium.error.NameNotFound)
+    │   ├── MissingExtraError (ImportError)    an optional package is needed; names the extra to install
+    │   └── SpecError                          a space or a value that cannot be encoded or decoded
+    ├── TrialError (RuntimeError)
+    │   ├── TrialStateError                    the call does not fit the state of the trial (also gymnasium's ResetNeeded)
+    │   ├── InvalidActionError                 an action outside the action space
+    │   └── EnvironmentCrashedError            the environment raised; the trial is ended and recorded
+    ├── SeatError (RuntimeError)
+    │   ├── SeatTakenError                     another trial or connection holds the seat
+    │   ├── SeatLostError                      the seat's server is gone
+    │   └── PortInUseError (OSError)           the web page's port is taken
+    ├── LearningError (RuntimeError)
+    │   ├── UnacknowledgedTakeoverError        a person steers, and nobody learns from it
+    │   ├── ActionWrapperOutside               a wrapper outside the trial changes actions
+    │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode chosen
+    │   ├── WrongBufferError                   this replay buffer cannot hold such transitions
+    │   └── StoredActionMismatchError          the learner's buffer does not hold the executed action
+    └── StoreError (RuntimeError)
+        ├── NotAStoreError                     the file is something else
+        ├── StoreVersionError                  written by a newer cogment_lab
+        ├── StoreReadOnlyError                 the file or folder cannot be written
+        ├── StoreFullError                     the disk is full, or max_gb is reached
+        ├── NetworkFileSystemError             SQLite's locks do not work there
+        ├── CorruptStoreError                  stored bytes cannot be decoded
+        └── TrialNotFoundError (KeyError)      no such trial in the store
+"""
+
+from __future__ import annotations
+
+import gymnasium.error
+
+__all__ = [
+    "ActionWrapperOutside",
+    "CogmentLabError",
+    "ConfigurationError",
+    "CorruptStoreError",
+    "EnvironmentCrashedError",
+    "InvalidActionError",
+    "LearningError",
+    "MissingExtraError",
+    "NetworkFileSystemError",
+    "NotAStoreError",
+    "OnPolicyModeRequired",
+    "PortInUseError",
+    "SeatError",
+    "SeatLostError",
+    "SeatTakenError",
+    "SpecError",
+    "StoreError",
+    "StoreFullError",
+    "StoreReadOnlyError",
+    "StoreVersionError",
+    "StoredActionMismatchError",
+    "TrialError",
+    "TrialNotFoundError",
+    "TrialStateError",
+    "UnacknowledgedTakeoverError",
+    "UnknownEnvironmentError",
+    "WrongBufferError",
+]
+
+
+class CogmentLabError(Exception):
+    """Base class: catch it to catch everything this library raises on purpose."""
+
+
+class ConfigurationError(CogmentLabError, ValueError):
+    """A parameter, or a combination of parameters, cannot work."""
+
+
+class UnknownEnvironmentError(ConfigurationError, gymnasium.error.NameNotFound):
+    """No environment of that id is registered."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional package is needed; the message names the extra to install."""
+
+
+class SpecError(ConfigurationError):
+    """A space or a value cannot be encoded or decoded."""
+
+
+class TrialError(CogmentLabError, RuntimeError):
+    """Something went wrong inside a trial."""
+
+
+class TrialStateError(TrialError, gymnasium.error.ResetNeeded):
+    """The call does not fit the trial's state (a step before the first reset, say)."""
+
+
+class InvalidActionError(TrialError, ValueError):
+    """An action lies outside the environment's action space."""
+
+
+class EnvironmentCrashedError(TrialError):
+    """The environment raised; its own exception is the ``__cause__``."""
+
+
+class SeatError(CogmentLabError, RuntimeError):
+    """A seat cannot be used."""
+
+
+class SeatTakenError(SeatError):
+    """Another trial or another connection holds the seat."""
+
+
+class SeatLostError(SeatError):
+    """The server behind the seat is gone."""
+
+
+class PortInUseError(SeatError, OSError):
+    """The web page cannot listen on the port that was asked for."""
+
+
+class LearningError(CogmentLabError, RuntimeError):
+    """A learner would learn something else than what happened."""
+
+
+class UnacknowledgedTakeoverError(LearningError):
+    """A teacher's action was executed, and neither callback nor buffer handles it."""
+
+
+class ActionWrapperOutside(LearningError):
+    """A wrapper between learner and trial changes actions, so that what is stored would be wrong."""
+
+
+class OnPolicyModeRequired(LearningError):
+    """An on-policy algorithm with a teacher needs a named treatment of takeovers."""
+
+
+class WrongBufferError(LearningError, ValueError):
+    """This replay buffer class cannot hold the transitions that the model collects."""
+
+
+class StoredActionMismatchError(LearningError):
+    """The learner's buffer does not hold the action that was executed."""
+
+
+class StoreError(CogmentLabError, RuntimeError):
+    """The trial store cannot do what was asked."""
+
+
+class NotAStoreError(StoreError):
+    """The file exists and is no trial store."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version of cogment_lab."""
+
+
+class StoreReadOnlyError(StoreError, PermissionError):
+    """The store cannot be written."""
+
+
+class StoreFullError(StoreError, OSError):
+    """The disk is full, or the store reached its ``max_gb``."""
+
+
+class NetworkFileSystemError(StoreError):
+    """The path lies on a network file system, where SQLite's locks do not work."""
+
+
+class CorruptStoreError(StoreError):
+    """Stored bytes cannot be decoded."""
+
+
+class TrialNotFoundError(StoreError, KeyError):
+    """The store holds no trial of that id."""
+
+    def __str__(self) -> str:
+        """Return the message itself (``KeyError`` would show its repr)."""
+        return str(self.args[0]) if self.args else ""

@@ -1,0 +1,102 @@
+"""What a trial asks of whoever sits in it: a person in a browser, a script, a process elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from cogment_lab.trial.pace import Pace
+from cogment_lab.trial.sample import Feedback, Tick
+from cogment_lab.trial.takeover import Phase, Request
+
+__all__ = ["Seat", "TrialView"]
+
+
+class TrialView(Protocol):
+    """What a seat may know of the trial it sits in; the embedded driver is one.
+
+    All attributes are to be read only, and only during a call that the trial makes into the seat.
+    """
+
+    env_id: str
+    trial_id: str
+    trial_number: int
+    """0 for the environment's first trial."""
+    seed: int | None
+    action_space: gym.Space[Any]
+    observation_space: gym.Space[Any]
+    fps: float
+    """Ticks per second at pace ``live``."""
+    phase: Phase
+    pace: Pace
+    tick: Tick
+    """The record of the tick that was executed last, or that is being decided."""
+    total_reward: float
+    takeovers: int
+    """Takeovers in this trial."""
+    helped_ticks: int
+    """Ticks of this trial in which a teacher's action was executed."""
+    all_takeovers: int
+    """Takeovers since the environment was made."""
+    all_helped_ticks: int
+    all_ticks: int
+    returns: Sequence[float]
+    """Returns of the trials that ended, oldest first, the last 100 at most."""
+    acknowledged_by: str | None
+    """Who learns from takeovers (a callback, a buffer), or ``None``."""
+    renderable: bool
+    """Whether ``render`` gives frames."""
+    properties: Mapping[str, str]
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""
+
+
+class Seat(Protocol):
+    """One chair of a trial.
+
+    The trial calls ``attach`` once, before its first reset; for each trial ``begin``, then for each tick ``poll``,
+    ``act`` (only while the phase is CORRECTING) and ``watch``, then ``end``; and ``detach`` when the environment
+    closes. All calls come from the thread that steps the environment, so a call that is slow slows the trial.
+
+    A seat pickles as a handle: another process may unpickle and attach it.
+    """
+
+    name: str
+    role: str
+    """``"player"``, ``"teacher"``, ``"evaluator"`` or ``"observer"``."""
+
+    def attach(self, trial: TrialView) -> None:
+        """Take the seat for this environment.
+
+        Raises:
+            SeatTakenError: another environment holds it.
+        """
+
+    def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
+        """Start a trial: this is its first observation."""
+
+    def show(self, proposed_action: Any) -> None:
+        """Show what the player is about to do; called before a paced trial waits for its next tick."""
+
+    def poll(self, observation: Any, proposed_action: Any) -> Sequence[Request | Pace] | None:
+        """Return what was asked for since the previous call, ``None`` for nothing (the usual, fast case)."""
+
+    def act(self, observation: Any, proposed_action: Any) -> Any:
+        """Return the action to execute while this seat is in control, ``None`` for no usable one."""
+
+    def feedback(self) -> list[Feedback] | None:
+        """Return the feedback given since the previous call, ``None`` for none."""
+
+    def watch(self, tick: Tick) -> None:
+        """See the tick that was just executed; ``tick.next_observation`` is what follows."""
+
+    def end(self, end_reason: str) -> None:
+        """End the trial: ``terminated``, ``truncated``, ``reset``, ``closed``, ``environment_crashed``..."""
+
+    def detach(self) -> None:
+        """Leave; the seat is free for another environment."""

@@ -1,0 +1,1 @@
+"""Gymnasium environments whose episodes are trials."""

@@ -1,0 +1,197 @@
+"""``cogment_lab.make``: a trial environment from an id, a callable or an environment."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import gymnasium as gym
+from cogment_lab.integrations.gymnasium.environment import TrialConfig, TrialEnv
+from cogment_lab.integrations.gymnasium.recording import default_store_path
+from cogment_lab.integrations.gymnasium.registration import NAMESPACE, inner_id, unknown_environment
+from cogment_lab.integrations.gymnasium.seating import Seating
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.trial.embedded import TrialRules
+from cogment_lab.trial.mixing import ActionMix, RewardMixing
+from cogment_lab.trial.pace import Pace
+
+if TYPE_CHECKING:
+    from cogment_lab.store import TrialStore
+
+__all__ = ["make"]
+
+_MAKE = "cogment_lab.integrations.gymnasium.make:make"
+
+
+def make(
+    env_id: str | Callable[..., gym.Env[Any, Any]] | gym.Env[Any, Any],
+    player: Any = None,
+    teacher: Any = None,
+    evaluator: Any = None,
+    observers: Sequence[Any] = (),
+    store: TrialStore | str | Path | None = "auto",
+    record: Literal["auto", "full", "actions", "interventions"] | None = "auto",
+    pace: Literal["max", "live", "half", "quarter", "step"] | None = None,
+    fps: float | None = None,
+    properties: Mapping[str, str] | None = None,
+    mix: ActionMix = "replace",
+    fallback: Literal["agent", "repeat"] = "agent",
+    max_pause: float = 600.0,
+    reward_mixing: RewardMixing | None = None,
+    feedback_weight: float = 1.0,
+    on_unacknowledged: Literal["raise", "warn", "ignore"] = "raise",
+    info_keys: Literal["all", "fixed"] = "all",
+    user_id: str | None = None,
+    **env_kwargs: Any,
+) -> TrialEnv:
+    """Return an environment whose episodes are trials.
+
+    Args:
+        env_id: A Gymnasium id (with or without the ``cogment_lab/`` prefix), a callable that returns an
+            environment, or an environment.
+        player: ``None``: whoever calls ``step``. Otherwise a seat, ``"web"`` or ``policy(observation) -> action``,
+            and ``step``'s action is only used where that gives none.
+        teacher: Who may override the player: ``"web"``, a seat, or a policy that is always in control.
+        evaluator: Who gives feedback: ``"web"``, a seat, or ``function(tick) -> value | None``; or a list.
+        observers: Who only watches: ``"web"`` or seats.
+        store: A store, its path, or ``None`` to record nothing. ``"auto"`` is ``$COGMENT_LAB_STORE`` or
+            ``./runs/<env>.db``.
+        record: ``"full"``; ``"actions"``, everything but observations outside takeovers; ``"interventions"``,
+            takeovers only; ``None``. ``"auto"`` is ``"actions"`` for image observations, ``"full"`` otherwise.
+        pace: Fixes the pace; ``None`` runs at ``max`` until somebody who can take over is there.
+        fps: Ticks per second at pace ``live``; the environment's ``render_fps`` (or 30) by default.
+        properties: Stored with each trial, for finding it again.
+        mix: How a teacher's Box action meets the player's: ``"replace"``, ``"touched"`` (NaN leaves a dimension
+            to the player) or ``"add"``.
+        fallback: What is executed while the teacher is in control and gives no usable action.
+        max_pause: Seconds after which a pause ends by itself.
+        reward_mixing: ``"add"`` or ``"replace"`` lets feedback into the reward that ``step`` returns.
+        feedback_weight: Weight of the feedback there.
+        on_unacknowledged: When a takeover is executed under a learner that would not learn from it.
+        info_keys: ``"fixed"`` leaves out the keys that only some steps have.
+        user_id: Stored with each trial.
+        **env_kwargs: Passed to ``gymnasium.make`` (or to the callable); ``max_episode_steps`` applies inside.
+
+    Raises:
+        UnknownEnvironmentError: no such id; the message suggests near ones.
+        ConfigurationError: a parameter, or a combination of them, cannot work.
+
+    Example:
+        >>> import cogment_lab
+        >>> env = cogment_lab.make("CartPole-v1", store=None)
+        >>> observation, info = env.reset(seed=1)
+        >>> observation, reward, terminated, truncated, info = env.step(0)
+        >>> info["executed_action"], info["is_intervention"]
+        (0, False)
+    """
+    arguments = locals()
+    evaluators = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
+    seating = Seating(
+        player=player,
+        teacher=teacher,
+        evaluators=tuple(each for each in evaluators if each is not None),
+        observers=tuple(observers),
+    )
+    name, build = _builder(env_id, env_kwargs, seating.wants_frames)
+    rules = TrialRules(
+        pace=_parse_pace(pace),
+        fps=fps,
+        mix=mix,
+        fallback=fallback,
+        max_pause=max_pause,
+        reward_mixing=reward_mixing,
+        feedback_weight=feedback_weight,
+        on_unacknowledged=on_unacknowledged,
+        fixed_info=info_keys == "fixed",
+        properties=dict(properties or {}),
+        user_id=user_id,
+    )
+    where = default_store_path(name) if isinstance(store, str) and store == "auto" else store
+    env = TrialEnv(
+        TrialConfig(env_id=name, build=build, rules=rules, seating=seating, store=where, record=record)
+    )
+    env.spec = _spec(env, name, arguments)
+    return env
+
+
+def _builder(
+    env_id: str | Callable[..., gym.Env[Any, Any]] | gym.Env[Any, Any],
+    env_kwargs: dict[str, Any],
+    wants_frames: bool,
+) -> tuple[str, Callable[[], gym.Env[Any, Any]]]:
+    """Return the environment's name and a picklable function that makes it."""
+    if isinstance(env_id, str):
+        env_id = inner_id(env_id)
+        if wants_frames and "render_mode" not in env_kwargs and _renders_rgb(env_id):
+            env_kwargs = {**env_kwargs, "render_mode": "rgb_array"}
+        return env_id, functools.partial(_gym_make, env_id, env_kwargs)
+    if isinstance(env_id, gym.Env):
+        if env_kwargs:
+            raise ConfigurationError(
+                f"{sorted(env_kwargs)} cannot be passed to an environment that is made already: pass its id"
+            )
+        name = env_id.spec.id if env_id.spec is not None else type(env_id.unwrapped).__name__
+        return name, functools.partial(_given, env_id)
+    if callable(env_id):
+        name = getattr(env_id, "__name__", type(env_id).__name__)
+        return name, functools.partial(env_id, **env_kwargs)
+    raise ConfigurationError(
+        f"env_id={env_id!r} is neither an id nor a callable nor a gymnasium.Env; an old gym.Env can be wrapped "
+        "with shimmy"
+    )
+
+
+def _gym_make(env_id: str, env_kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
+    try:
+        return gym.make(env_id, **env_kwargs)
+    except gym.error.UnregisteredEnv as error:
+        raise unknown_environment(env_id, error) from None
+
+
+def _given(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    return env
+
+
+def _renders_rgb(env_id: str) -> bool:
+    """Return whether the environment of that id offers ``rgb_array``."""
+    try:
+        entry_point = gym.spec(env_id).entry_point
+    except gym.error.Error:
+        return False
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    metadata = getattr(creator, "metadata", None)
+    return isinstance(metadata, dict) and "rgb_array" in metadata.get("render_modes", ())
+
+
+def _parse_pace(pace: str | None) -> Pace | None:
+    try:
+        return None if pace is None else Pace.parse(pace)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _spec(env: TrialEnv, name: str, arguments: dict[str, Any]) -> EnvSpec | None:
+    """Return a spec whose ``make`` gives this trial environment again; ``None`` where that is impossible."""
+    inner = env.env.spec
+    if inner is None or not isinstance(arguments["env_id"], str):
+        return None
+    defaults = inspect.signature(make).parameters
+    kwargs = {
+        key: value
+        for key, value in arguments.items()
+        if key != "env_kwargs" and value is not defaults[key].default
+    }
+    return EnvSpec(
+        id=f"{NAMESPACE}/{name.replace('/', '-')}",
+        entry_point=_MAKE,
+        reward_threshold=inner.reward_threshold,
+        nondeterministic=inner.nondeterministic,
+        order_enforce=False,
+        disable_env_checker=True,
+        kwargs={**arguments["env_kwargs"], **kwargs, "env_id": name},
+    )

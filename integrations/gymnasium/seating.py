@@ -1,0 +1,137 @@
+"""From what ``make`` is told (``"web"``, a policy, a seat) to seats of a trial."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.trial.embedded import Seats
+from cogment_lab.trial.seat import Seat
+
+if TYPE_CHECKING:
+    from cogment_lab.humans import WebUI
+
+__all__ = ["Seating"]
+
+_SEAT_METHODS = ("attach", "poll", "act", "watch", "detach")
+
+
+@dataclass(slots=True)
+class Seating:
+    """Who sits in the trials of one environment, as ``make`` was told.
+
+    Attributes:
+        player: ``None`` for the caller of ``step``; a seat, ``"web"`` or a policy otherwise.
+        teacher: Who may override the player.
+        evaluators: Who may give feedback.
+        observers: Who only watches.
+        announce: Whether a page of our own prints its address.
+    """
+
+    player: Any = None
+    teacher: Any = None
+    evaluators: Sequence[Any] = ()
+    observers: Sequence[Any] = ()
+    announce: bool = True
+    _own_ui: WebUI | None = field(default=None, repr=False)
+    _seated: Seats = field(default_factory=Seats, repr=False)
+
+    def __post_init__(self) -> None:
+        for role, occupant in self._occupants():
+            if _is_web(occupant) or callable(occupant) or _is_seat(occupant):
+                continue
+            raise ConfigurationError(
+                f"{role}={occupant!r} cannot sit in a trial: pass 'web', a seat (WebUI(...).seat({role!r}), "
+                "SimulatedHuman(...)) or a policy(observation) -> action"
+            )
+
+    def _occupants(self) -> list[tuple[str, Any]]:
+        occupants = [("player", self.player), ("teacher", self.teacher)]
+        occupants += [("evaluator", each) for each in self.evaluators]
+        occupants += [("observer", each) for each in self.observers]
+        return [(role, occupant) for role, occupant in occupants if occupant is not None]
+
+    @property
+    def wants_frames(self) -> bool:
+        """Whether anybody who sits here looks at frames."""
+        return any(
+            _is_web(occupant) or bool(getattr(occupant, "wants_frames", False))
+            for _, occupant in self._occupants()
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Return who sits where, for the record."""
+        return {role: "web" if _is_web(each) else type(each).__name__ for role, each in self._occupants()}
+
+    def seats(self, env: gym.Env[Any, Any]) -> Seats:
+        """Make (or return) the seats; starts a web page of our own where ``"web"`` was asked for."""
+        if self.wants_frames and env.render_mode != "rgb_array":
+            modes = env.metadata.get("render_modes", [])
+            remedy = (
+                "pass render_mode='rgb_array'"
+                if "rgb_array" in modes
+                else f"the environment offers render modes {modes}"
+            )
+            warnings.warn(
+                f"{env} renders no rgb_array, so the page shows its observations as a table; {remedy}",
+                stacklevel=2,
+            )
+        self._seated = Seats(
+            player=self._seat("player", self.player),
+            teacher=self._seat("teacher", self.teacher),
+            evaluators=tuple(seat for each in self.evaluators if (seat := self._seat("evaluator", each))),
+            observers=tuple(seat for each in self.observers if (seat := self._seat("observer", each))),
+        )
+        return self._seated
+
+    def _seat(self, role: str, occupant: Any) -> Seat | None:
+        if occupant is None or _is_seat(occupant):
+            return occupant  # type: ignore[no-any-return]
+        if _is_web(occupant):
+            from cogment_lab.humans import WebUI
+
+            if self._own_ui is None:
+                self._own_ui = WebUI.on_free_port()
+                if self.announce:
+                    print(f"cogment_lab: take your seat at {self._own_ui.url}", flush=True)
+            return self._own_ui.seat(role)
+        from cogment_lab.humans.simulated import SimulatedEvaluator, SimulatedHuman
+
+        if role == "evaluator":
+            return SimulatedEvaluator(occupant)
+        return SimulatedHuman(occupant, role=role)
+
+    def tell(self, learner: dict[str, Any]) -> None:
+        """Hand what the learner reports to every seat that shows it."""
+        for seat in self._seated.all():
+            show = getattr(seat, "set_learner", None)
+            if show is not None:
+                show(learner)
+
+    def release(self) -> None:
+        """Close a page that was started here."""
+        self._seated = Seats()
+        if self._own_ui is not None:
+            self._own_ui.close()
+            self._own_ui = None
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self.player, self.teacher, tuple(self.evaluators), tuple(self.observers), self.announce)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.player, self.teacher, self.evaluators, self.observers, self.announce = state
+        self._own_ui = None
+        self._seated = Seats()
+
+
+def _is_web(occupant: Any) -> bool:
+    return isinstance(occupant, str) and occupant == "web"
+
+
+def _is_seat(occupant: Any) -> bool:
+    return all(hasattr(occupant, name) for name in _SEAT_METHODS)
