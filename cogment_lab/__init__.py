@@ -1,7 +1,8 @@
 """Put a person inside a reinforcement learning loop.
 
-Importing registers ``cogment_lab/<id>`` for every Gymnasium id known by then. Everything else is loaded when it is
-first used, so that the import stays light: neither torch nor stable_baselines3 nor fastapi nor grpc is loaded.
+Importing registers ``cogment_lab/<id>`` for every Gymnasium id known by then. Everything else is loaded when
+it is first used, so that the import stays light: neither torch nor stable_baselines3 nor fastapi nor grpc is
+loaded.
 """
 
 from __future__ import annotations

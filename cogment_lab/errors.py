@@ -8,20 +8,17 @@
     │   ├── MissingExtraError (ImportError)    an optional package is needed; names the extra to install
     │   └── SpecError                          a space or a value that cannot be encoded or decoded
     ├── TrialError (RuntimeError)
-    │   ├── TrialStateError                    the call does not fit the state of the trial (also gymnasium's ResetNeeded)
-    │   ├── InvalidActionError                 an action outside the action space
-    │   └── EnvironmentCrashedError            the environment raised; the trial is ended and recorded
-    ├── SeatError (RuntimeError)
-    │   ├── SeatTakenError                     another trial or connection holds the seat
-    │   ├── SeatLostError                      the seat's server is gone
-    │   └── PortInUseError (OSError)           the web page's port is taken
-    ├── LearningError (RuntimeError)
-    │   ├── UnacknowledgedTakeoverError        a person steers, and nobody learns from it
-    │   ├── ActionWrapperOutside               a wrapper outside the trial changes actions
-    │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode chosen
-    │   ├── WrongBufferError                   this replay buffer cannot hold such transitions
-    │   └── StoredActionMismatchError          the learner's buffer does not hold the executed action
-    └── StoreError (RuntimeError)
+    │   ├── TrialStateError                    the call does not fit the state of the trial (also gymnasium's
+    ResetNeeded) │   ├── InvalidActionError                 an action outside the action space │   └──
+    EnvironmentCrashedError            the environment raised; the trial is ended and recorded ├── SeatError
+    (RuntimeError) │   ├── SeatTakenError                     another trial or connection holds the seat │
+    ├── SeatLostError                      the seat's server is gone │   └── PortInUseError (OSError)
+    the web page's port is taken ├── LearningError (RuntimeError) │   ├── UnacknowledgedTakeoverError        a
+    person steers, and nobody learns from it │   ├── ActionWrapperOutside               a wrapper outside the
+    trial changes actions │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode
+    chosen │   ├── WrongBufferError                   this replay buffer cannot hold such transitions │   └──
+    StoredActionMismatchError          the learner's buffer does not hold the executed action └── StoreError
+    (RuntimeError)
         ├── NotAStoreError                     the file is something else
         ├── StoreVersionError                  written by a newer cogment_lab
         ├── StoreReadOnlyError                 the file or folder cannot be written

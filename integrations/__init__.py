@@ -1,1 +1,1 @@
-"""What connects trials to the libraries that researchers already use; imported as ``cogment_lab.integrations``."""
+"""What connects trials to the libraries that researchers already use."""

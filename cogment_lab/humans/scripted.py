@@ -1,6 +1,7 @@
 """Scripted policies and gates for well-known environments: humans who never tire.
 
-Each policy is a pure function of the observation; each gate says when a careful teacher would grab the controls.
+Each policy is a pure function of the observation; each gate says when a careful teacher would grab the
+controls.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def lunar_lander_continuous(observation: Observation) -> npt.NDArray[np.float32]
 def _lander_heuristic(continuous: bool, observation: Observation) -> Any:
     from gymnasium.envs.box2d.lunar_lander import heuristic
 
-    return heuristic(SimpleNamespace(unwrapped=SimpleNamespace(continuous=continuous)), observation)
+    env = SimpleNamespace(unwrapped=SimpleNamespace(continuous=continuous))
+    return heuristic(env, observation)  # type: ignore[no-untyped-call]
 
 
 class HoldGate:

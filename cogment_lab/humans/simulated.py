@@ -70,7 +70,7 @@ class SimulatedHuman(_QuietSeat):
 
     Example:
         >>> from cogment_lab.humans import SimulatedHuman
-        >>> teacher = SimulatedHuman(lambda observation: 0, gate=lambda observation, proposed: True, budget=100)
+        >>> teacher = SimulatedHuman(lambda observation: 0, gate=lambda observation, proposed: proposed == 1)
     """
 
     def __init__(

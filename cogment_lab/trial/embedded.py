@@ -61,6 +61,7 @@ class TrialRules:
     Attributes:
         pace: ``None`` follows the seats (``max`` until somebody who can take over is there).
         fps: Ticks per second at pace ``live``; ``None`` follows the environment.
+        watch_every: Of how many trials one is paced for those who watch; the others run at ``max``.
         mix: How a teacher's action and the player's make the executed one.
         fallback: What is executed while the teacher is in control and gives no usable action: the player's
             proposal, or the teacher's previous action.
@@ -75,6 +76,7 @@ class TrialRules:
 
     pace: Pace | None = None
     fps: float | None = None
+    watch_every: int = 1
     mix: ActionMix = "replace"
     fallback: Literal["agent", "repeat"] = "agent"
     max_pause: float = 600.0
@@ -95,8 +97,8 @@ class EmbeddedTrial:
         agent: Name of the agent in records.
         rules: What holds for every trial.
         fps: Ticks per second at pace ``live``.
-        find_unacknowledged: Called once, at the first executed takeover; returns a sentence when a learner steps
-            this trial and would not learn from the takeover.
+        find_unacknowledged: Called once, at the first executed takeover; returns a sentence when a learner
+            steps this trial and would not learn from the takeover.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class EmbeddedTrial:
         self._previous_override: Any = None
         self._requests: list[str] = []
         self._stream_id = secrets.token_hex(5)
+        self._asked_pace = self.pace
         self._observation: Any = None
         self._number = 0
         self._t_shown = 0
@@ -190,7 +193,7 @@ class EmbeddedTrial:
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start a trial and return the environment's first observation and info; an unfinished one is closed."""
+        """Start a trial (an unfinished one is closed); return the first observation and info."""
         if self.state is TrialState.RUNNING:
             self._end("reset")
         rng_state = None
@@ -221,6 +224,7 @@ class EmbeddedTrial:
             )
         if self._watchers:
             self._pacer.forget()
+            self._set_pace("trial")
             self.tick.number = 0
             for seat in self._watchers:
                 try:
@@ -339,8 +343,8 @@ class EmbeddedTrial:
                 return chosen
         if action is None:
             raise InvalidActionError(
-                f"the player's seat of trial {self.trial_id} gave no action in time, and step() was given none: "
-                "pass a fallback action to step()"
+                f"the player's seat of trial {self.trial_id} gave no action in time, and step() was given "
+                "none: pass a fallback action to step()"
             )
         return action
 
@@ -418,10 +422,8 @@ class EmbeddedTrial:
         stepped = False
         for request in requests:
             if isinstance(request, Pace):
-                if self.rules.pace is None and request is not self.pace:
-                    self.pace = request
-                    self._pacer.forget()
-                    self._event("pace", {"pace": request.name.lower(), "seat": seat.name})
+                self._asked_pace = request
+                self._set_pace(seat.name)
                 continue
             if request is Request.STEP:
                 stepped = True
@@ -439,6 +441,17 @@ class EmbeddedTrial:
                     "phase", {"request": request.name.lower(), "phase": phase.name.lower(), "seat": seat.name}
                 )
         return stepped
+
+    def _set_pace(self, asked_by: str) -> None:
+        """Take the pace that the seats asked for, unless it is fixed or this trial is not one to watch."""
+        if self.rules.pace is not None:
+            return
+        watched = self.trial_number % self.rules.watch_every == 0
+        pace = self._asked_pace if watched else Pace.MAX
+        if pace is not self.pace:
+            self.pace = pace
+            self._pacer.forget()
+            self._event("pace", {"pace": pace.name.lower(), "seat": asked_by})
 
     def _wait(self, proposed: Any) -> None:
         """Wait for this tick's turn at the trial's pace; requests are obeyed meanwhile."""
@@ -534,8 +547,8 @@ class EmbeddedTrial:
         self._event("environment_crashed", {"error": f"{type(error).__name__}: {error}"[:2000]})
         self._end("environment_crashed")
         return EnvironmentCrashedError(
-            f"{self.env_id} raised {type(error).__name__}: {error} in tick {self._number} of trial {self.trial_id} "
-            f"(executed action {executed!r}); the trial is ended and recorded"
+            f"{self.env_id} raised {type(error).__name__}: {error} in tick {self._number} of trial "
+            f"{self.trial_id} (executed action {executed!r}); the trial is ended and recorded"
         )
 
     def _rng_state(self) -> Mapping[str, Any] | None:

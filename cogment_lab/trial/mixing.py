@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.trial.sample import Feedback
@@ -33,9 +34,9 @@ def check_action_mix(mix: str, space: gym.Space[Any]) -> None:
         )
 
 
-def override_mask(override: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def override_mask(override: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
     """Return which dimensions the teacher touched: those that are not NaN."""
-    return ~np.isnan(override)
+    return np.logical_not(np.isnan(override))
 
 
 def mix_actions(proposed: Any, override: Any, mix: ActionMix, space: gym.Space[Any]) -> Any:
@@ -44,8 +45,8 @@ def mix_actions(proposed: Any, override: Any, mix: ActionMix, space: gym.Space[A
     Args:
         proposed: The player's action.
         override: The teacher's; for ``touched`` and ``add``, NaN in a dimension leaves it to the player.
-        mix: ``replace`` takes the teacher's action, ``touched`` takes it in the touched dimensions, ``add`` adds
-            it to the player's and clips to the space.
+        mix: ``replace`` takes the teacher's action, ``touched`` takes it in the touched dimensions, ``add``
+            adds it to the player's and clips to the space.
         space: The action space (a Box unless ``mix`` is ``replace``).
     """
     if mix == "replace":
@@ -61,8 +62,8 @@ def mix_actions(proposed: Any, override: Any, mix: ActionMix, space: gym.Space[A
 def mix_rewards(reward: float, feedback: Sequence[Feedback], mixing: RewardMixing, weight: float) -> float:
     """Return the reward that the learner sees, by a named rule.
 
-    ``add`` adds the weighted feedback to the environment's reward, ``replace`` uses the feedback alone. Several
-    opinions are averaged by confidence (protocol section 6.7).
+    ``add`` adds the weighted feedback to the environment's reward, ``replace`` uses the feedback alone.
+    Several opinions are averaged by confidence (protocol section 6.7).
     """
     confidence = sum(opinion.confidence for opinion in feedback)
     value = 0.0

@@ -50,8 +50,8 @@ class TrialParameters:
         environment_endpoint: Where that service is; empty asks the directory.
         environment_config: Serialized configuration message, ``None`` for none.
         properties: Stored with the trial, for finding it again.
-        max_steps: Tick after whose actions the trial ends softly, 0 for no limit. As in Cogment, ``max_steps=M``
-            gives ``M + 1`` action sets (ticks 0 to M).
+        max_steps: Tick after whose actions the trial ends softly, 0 for no limit. As in Cogment,
+            ``max_steps=M`` gives ``M + 1`` action sets (ticks 0 to M).
         max_inactivity: Seconds without observation or action after which the trial is ended, 0 for no limit.
         buffered_ticks: How many ticks a late reward may still be logged in place; 0 and 1 mean 2.
 

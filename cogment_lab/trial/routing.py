@@ -70,6 +70,6 @@ class RewardTable:
         self.pending.setdefault(receiver, {}).setdefault(tick, []).extend(sources)
 
     def take(self, receiver: int) -> list[tuple[int, float, list[RewardSource]]]:
-        """Return and forget what waits for ``receiver``: ``(tick, aggregate, sources)``, ascending by tick."""
+        """Return and forget what waits for ``receiver``: ``(tick, aggregate, sources)`` by tick."""
         waiting = self.pending.pop(receiver, {})
         return [(tick, aggregate_rewards(waiting[tick]), waiting[tick]) for tick in sorted(waiting)]

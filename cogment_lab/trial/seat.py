@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -31,7 +32,6 @@ class TrialView(Protocol):
     observation_space: gym.Space[Any]
     fps: float
     """Ticks per second at pace ``live``."""
-    phase: Phase
     pace: Pace
     tick: Tick
     """The record of the tick that was executed last, or that is being decided."""
@@ -44,13 +44,17 @@ class TrialView(Protocol):
     """Takeovers since the environment was made."""
     all_helped_ticks: int
     all_ticks: int
-    returns: Sequence[float]
+    returns: deque[float]
     """Returns of the trials that ended, oldest first, the last 100 at most."""
     acknowledged_by: str | None
     """Who learns from takeovers (a callback, a buffer), or ``None``."""
     renderable: bool
     """Whether ``render`` gives frames."""
     properties: Mapping[str, str]
+
+    @property
+    def phase(self) -> Phase:
+        """The takeover phase."""
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""
@@ -59,9 +63,10 @@ class TrialView(Protocol):
 class Seat(Protocol):
     """One chair of a trial.
 
-    The trial calls ``attach`` once, before its first reset; for each trial ``begin``, then for each tick ``poll``,
-    ``act`` (only while the phase is CORRECTING) and ``watch``, then ``end``; and ``detach`` when the environment
-    closes. All calls come from the thread that steps the environment, so a call that is slow slows the trial.
+    The trial calls ``attach`` once, before its first reset; for each trial ``begin``, then for each tick
+    ``poll``, ``act`` (only while the phase is CORRECTING) and ``watch``, then ``end``; and ``detach`` when
+    the environment closes. All calls come from the thread that steps the environment, so a call that is slow
+    slows the trial.
 
     A seat pickles as a handle: another process may unpickle and attach it.
     """

@@ -38,8 +38,8 @@ def collect(
 ) -> list[str]:
     """Record demonstrations until ``trials`` of them are kept; return their ids.
 
-    A person plays on the web page: a countdown, the trial, then *keep*, *discard* or *redo* (play the same start
-    again). Discarded trials are deleted from the store. A player who is no person is never asked.
+    A person plays on the web page: a countdown, the trial, then *keep*, *discard* or *redo* (play the same
+    start again). Discarded trials are deleted from the store. A player who is no person is never asked.
 
     Args:
         env_id: As in :func:`cogment_lab.make`.

@@ -11,7 +11,7 @@ from cogment_lab.integrations.gymnasium.acknowledge import find_unacknowledged
 from cogment_lab.integrations.gymnasium.recording import choose_record, open_recorder
 from cogment_lab.integrations.gymnasium.seating import Seating
 
-from cogment_lab.errors import ConfigurationError, TrialStateError
+from cogment_lab.errors import ConfigurationError
 from cogment_lab.trial.embedded import EmbeddedTrial, TrialRules
 from cogment_lab.trial.mixing import check_action_mix
 
@@ -70,7 +70,6 @@ class TrialEnv(gym.Env[Any, Any]):
         self.metadata = inner.metadata
         self.render_mode = inner.render_mode
         self._open = False
-        self._closed = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -98,17 +97,16 @@ class TrialEnv(gym.Env[Any, Any]):
         return self.env.render()
 
     def close(self) -> None:
-        """End an unfinished trial, leave the seats, flush the record, close the environment inside."""
-        if self._closed:
-            return
-        self._closed = True
+        """End an unfinished trial, leave the seats, flush the record, close the environment inside.
+
+        Where the environment inside can be reset again, so can this one: it takes its seats and store anew.
+        """
         self.trial.abandon()
         self.config.seating.release()
+        self._open = False
         self.env.close()
 
     def _take_part(self) -> None:
-        if self._closed:
-            raise TrialStateError("this environment was closed: make a new one")
         self._open = True
         config = self.config
         try:
@@ -156,8 +154,13 @@ class TrialEnv(gym.Env[Any, Any]):
     def np_random(self, value: Any) -> None:
         self.env.unwrapped.np_random = value
 
+    @property  # type: ignore[override]  # Gymnasium declares a plain attribute
+    def _np_random(self) -> Any:
+        """Whether and which generator exists, as Gymnasium's checker looks it up."""
+        return self.env.unwrapped._np_random
+
     @property
-    def np_random_seed(self) -> int | None:
+    def np_random_seed(self) -> int:
         """The seed of that generator, -1 where it is unknown."""
         return self.env.unwrapped.np_random_seed
 
@@ -171,8 +174,6 @@ class TrialEnv(gym.Env[Any, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "env":
             raise AttributeError(name)
-        if name == "_np_random":
-            return getattr(self.env.unwrapped, name)
         return self.env.get_wrapper_attr(name)
 
     def __reduce__(self) -> tuple[Any, ...]:

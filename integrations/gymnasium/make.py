@@ -39,6 +39,8 @@ def make(
     pace: Literal["max", "live", "half", "quarter", "step"] | None = None,
     fps: float | None = None,
     properties: Mapping[str, str] | None = None,
+    watch: Literal["always", "sampled"] = "always",
+    watch_every: int = 10,
     mix: ActionMix = "replace",
     fallback: Literal["agent", "repeat"] = "agent",
     max_pause: float = 600.0,
@@ -54,20 +56,24 @@ def make(
     Args:
         env_id: A Gymnasium id (with or without the ``cogment_lab/`` prefix), a callable that returns an
             environment, or an environment.
-        player: ``None``: whoever calls ``step``. Otherwise a seat, ``"web"`` or ``policy(observation) -> action``,
-            and ``step``'s action is only used where that gives none.
+        player: ``None``: whoever calls ``step``. Otherwise a seat, ``"web"`` or ``policy(observation) ->
+            action``, and ``step``'s action is only used where that gives none.
         teacher: Who may override the player: ``"web"``, a seat, or a policy that is always in control.
         evaluator: Who gives feedback: ``"web"``, a seat, or ``function(tick) -> value | None``; or a list.
         observers: Who only watches: ``"web"`` or seats.
         store: A store, its path, or ``None`` to record nothing. ``"auto"`` is ``$COGMENT_LAB_STORE`` or
             ``./runs/<env>.db``.
         record: ``"full"``; ``"actions"``, everything but observations outside takeovers; ``"interventions"``,
-            takeovers only; ``None``. ``"auto"`` is ``"actions"`` for image observations, ``"full"`` otherwise.
+            takeovers only; ``None``. ``"auto"`` is ``"actions"`` for image observations, ``"full"``
+            otherwise.
         pace: Fixes the pace; ``None`` runs at ``max`` until somebody who can take over is there.
         fps: Ticks per second at pace ``live``; the environment's ``render_fps`` (or 30) by default.
         properties: Stored with each trial, for finding it again.
-        mix: How a teacher's Box action meets the player's: ``"replace"``, ``"touched"`` (NaN leaves a dimension
-            to the player) or ``"add"``.
+        watch: ``"sampled"`` paces one trial in ``watch_every`` for those who watch and runs the others at
+            ``max``.
+        watch_every: See ``watch``.
+        mix: How a teacher's Box action meets the player's: ``"replace"``, ``"touched"`` (NaN leaves a
+            dimension to the player) or ``"add"``.
         fallback: What is executed while the teacher is in control and gives no usable action.
         max_pause: Seconds after which a pause ends by itself.
         reward_mixing: ``"add"`` or ``"replace"`` lets feedback into the reward that ``step`` returns.
@@ -101,6 +107,7 @@ def make(
     rules = TrialRules(
         pace=_parse_pace(pace),
         fps=fps,
+        watch_every=_parse_watch(watch, watch_every),
         mix=mix,
         fallback=fallback,
         max_pause=max_pause,
@@ -141,15 +148,15 @@ def _builder(
         name = getattr(env_id, "__name__", type(env_id).__name__)
         return name, functools.partial(env_id, **env_kwargs)
     raise ConfigurationError(
-        f"env_id={env_id!r} is neither an id nor a callable nor a gymnasium.Env; an old gym.Env can be wrapped "
-        "with shimmy"
+        f"env_id={env_id!r} is neither an id nor a callable nor a gymnasium.Env; an old gym.Env can be "
+        "wrapped with shimmy"
     )
 
 
 def _gym_make(env_id: str, env_kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
         return gym.make(env_id, **env_kwargs)
-    except gym.error.UnregisteredEnv as error:
+    except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
         raise unknown_environment(env_id, error) from None
 
 
@@ -173,6 +180,14 @@ def _parse_pace(pace: str | None) -> Pace | None:
         return None if pace is None else Pace.parse(pace)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+
+
+def _parse_watch(watch: str, watch_every: int) -> int:
+    if watch not in ("always", "sampled"):
+        raise ConfigurationError(f"watch={watch!r} is unknown; choose 'always' or 'sampled'")
+    if watch_every < 1:
+        raise ConfigurationError(f"watch_every={watch_every}: at least 1")
+    return watch_every if watch == "sampled" else 1
 
 
 def _spec(env: TrialEnv, name: str, arguments: dict[str, Any]) -> EnvSpec | None:

@@ -8,7 +8,7 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -49,8 +49,8 @@ def choose_record(record: str | None, space: gym.Space[Any]) -> RecordMode | Non
     """
     if record == "auto":
         return "actions" if _is_image(space) else "full"
-    if record is None or record == "full" or record == "actions" or record == "interventions":
-        return record
+    if record is None or record in get_args(RecordMode):
+        return cast("RecordMode | None", record)
     raise ConfigurationError(
         f"record={record!r} is unknown; choose 'full', 'actions', 'interventions' or None"
     )

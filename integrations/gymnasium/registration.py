@@ -17,8 +17,8 @@ _MAKE = "cogment_lab.integrations.gymnasium.make:make"
 def register_envs() -> int:
     """Register ``cogment_lab/<id>`` for every id without a namespace that Gymnasium knows by now.
 
-    Importing ``cogment_lab`` calls it; call it again after another package registered its environments. Ids that
-    carry a namespace already (``ALE/Pong-v5``) go through :func:`cogment_lab.make`.
+    Importing ``cogment_lab`` calls it; call it again after another package registered its environments. Ids
+    that carry a namespace already (``ALE/Pong-v5``) go through :func:`cogment_lab.make`.
 
     Returns:
         How many ids are new.
@@ -53,6 +53,6 @@ def unknown_environment(env_id: str, cause: Exception) -> UnknownEnvironmentErro
     near = [by_lower[match] for match in difflib.get_close_matches(env_id.lower(), by_lower, n=3, cutoff=0.6)]
     suggestion = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     return UnknownEnvironmentError(
-        f"no environment {env_id!r} is registered ({cause}).{suggestion} If another package provides it, import "
-        "that package first; for a 'cogment_lab/...' id, then call cogment_lab.register_envs()"
+        f"no environment {env_id!r} is registered ({cause}).{suggestion} If another package provides it, "
+        "import that package first; for a 'cogment_lab/...' id, then call cogment_lab.register_envs()"
     )

@@ -33,7 +33,8 @@ def run(
 
     Args:
         env_or_id: As in :func:`cogment_lab.make`, or a trial environment (which stays open).
-        actors: The player, or ``{"gym": player, "teacher": ..., "evaluator": ...}``: policies, ``"web"``, seats.
+        actors: The player, or ``{"gym": player, "teacher": ..., "evaluator": ...}``: policies, ``"web"``,
+            seats.
         trials: How many.
         seed: Seed of the first trial; the following ones draw from the environment's generator.
         store: As in :func:`cogment_lab.make`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
 
@@ -90,8 +90,10 @@ class Seating:
         return self._seated
 
     def _seat(self, role: str, occupant: Any) -> Seat | None:
-        if occupant is None or _is_seat(occupant):
-            return occupant  # type: ignore[no-any-return]
+        if occupant is None:
+            return None
+        if _is_seat(occupant):
+            return cast("Seat", occupant)
         if _is_web(occupant):
             from cogment_lab.humans import WebUI
 

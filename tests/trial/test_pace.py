@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from cogment_lab.trial.pace import LEARNING_GAP_NS, SLOW_START_NS, Pace, Pacer
@@ -12,7 +14,7 @@ def test_live_pace_is_one_tick_per_frame_time() -> None:
     for _ in range(10):
         now = max(now, pacer.due(now, Pace.LIVE))
         dues.append(now)
-    assert {after - before for before, after in zip(dues[1:], dues[2:], strict=False)} == {PERIOD}
+    assert {after - before for before, after in itertools.pairwise(dues)} == {PERIOD}
 
 
 @pytest.mark.parametrize(("pace", "factor"), [(Pace.HALF, 2), (Pace.QUARTER, 4)])
