@@ -36,7 +36,8 @@ def check_action_mix(mix: str, space: gym.Space[Any]) -> None:
 
 def override_mask(override: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
     """Return which dimensions the teacher touched: those that are not NaN."""
-    return np.logical_not(np.isnan(override))
+    touched: npt.NDArray[np.bool_] = np.logical_not(np.isnan(override))
+    return touched
 
 
 def mix_actions(proposed: Any, override: Any, mix: ActionMix, space: gym.Space[Any]) -> Any:

@@ -154,8 +154,8 @@ class TrialEnv(gym.Env[Any, Any]):
     def np_random(self, value: Any) -> None:
         self.env.unwrapped.np_random = value
 
-    @property  # type: ignore[override]  # Gymnasium declares a plain attribute
-    def _np_random(self) -> Any:
+    @property
+    def _np_random(self) -> Any:  # type: ignore[override]  # Gymnasium declares a plain attribute
         """Whether and which generator exists, as Gymnasium's checker looks it up."""
         return self.env.unwrapped._np_random
 

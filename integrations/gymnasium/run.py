@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 from cogment_lab.integrations.gymnasium.environment import TrialEnv
 from cogment_lab.integrations.gymnasium.make import make
+from cogment_lab.integrations.pettingzoo import is_pettingzoo, run_trials
 
 from cogment_lab.errors import ConfigurationError
 
@@ -32,13 +33,13 @@ def run(
     """Run whole trials and return their ids.
 
     Args:
-        env_or_id: As in :func:`cogment_lab.make`, or a trial environment (which stays open).
-        actors: The player, or ``{"gym": player, "teacher": ..., "evaluator": ...}``: policies, ``"web"``,
-            seats.
+        env_or_id: As in :func:`cogment_lab.make`, or a PettingZoo environment (AEC or Parallel).
+        actors: For PettingZoo, somebody for each agent. For Gymnasium the player, or ``{"gym": player,
+            "teacher": ..., "evaluator": ...}``: policies, ``"web"``, seats.
         trials: How many.
         seed: Seed of the first trial; the following ones draw from the environment's generator.
         store: As in :func:`cogment_lab.make`.
-        **make_kwargs: Passed to :func:`cogment_lab.make`.
+        **make_kwargs: Passed to :func:`cogment_lab.make`; for PettingZoo, ``properties`` and ``fps``.
 
     Raises:
         ConfigurationError: no player, or a role that does not exist.
@@ -48,16 +49,18 @@ def run(
         >>> len(cogment_lab.run("CartPole-v1", lambda observation: 0, trials=3, seed=1, store=None))
         3
     """
+    if trials < 1:
+        raise ConfigurationError(f"trials={trials}: at least one")
+    if is_pettingzoo(env_or_id):
+        return run_trials(env_or_id, actors, trials, seed=seed, store=store, **make_kwargs)
     roles = dict(actors) if isinstance(actors, Mapping) else {_AGENT: actors}
     player = roles.pop(_AGENT, None)
     unknown = set(roles) - {"teacher", "evaluator"}
     if player is None or unknown:
         raise ConfigurationError(
-            f"actors={sorted(map(str, actors)) if isinstance(actors, Mapping) else actors!r}: a Gymnasium "
-            f"environment has the roles 'gym' (needed), 'teacher' and 'evaluator'"
+            f"actors={sorted(actors) if isinstance(actors, Mapping) else actors!r}: a Gymnasium environment "
+            "has the roles 'gym' (needed), 'teacher' and 'evaluator'"
         )
-    if trials < 1:
-        raise ConfigurationError(f"trials={trials}: at least one")
     if isinstance(env_or_id, TrialEnv):
         raise ConfigurationError(
             "pass the environment inside the trial, or its id: run() makes the trials itself"

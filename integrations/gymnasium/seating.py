@@ -82,14 +82,15 @@ class Seating:
                 stacklevel=2,
             )
         self._seated = Seats(
-            player=self._seat("player", self.player),
-            teacher=self._seat("teacher", self.teacher),
-            evaluators=tuple(seat for each in self.evaluators if (seat := self._seat("evaluator", each))),
-            observers=tuple(seat for each in self.observers if (seat := self._seat("observer", each))),
+            player=self.seat("player", self.player),
+            teacher=self.seat("teacher", self.teacher),
+            evaluators=tuple(seat for each in self.evaluators if (seat := self.seat("evaluator", each))),
+            observers=tuple(seat for each in self.observers if (seat := self.seat("observer", each))),
         )
         return self._seated
 
-    def _seat(self, role: str, occupant: Any) -> Seat | None:
+    def seat(self, role: str, occupant: Any) -> Seat | None:
+        """Return a seat for whoever was named: a seat passes, a policy is wrapped, ``"web"`` opens a page."""
         if occupant is None:
             return None
         if _is_seat(occupant):

@@ -159,7 +159,9 @@ def test_a_fixed_pace_is_kept_whatever_seats_ask() -> None:
 
 def test_sampled_watching_paces_one_trial_in_several() -> None:
     teacher = Script({0: (Pace.LIVE,)})
-    env = cogment_lab.make("CartPole-v1", store=None, teacher=teacher, watch="sampled", watch_every=3, fps=500)
+    env = cogment_lab.make(
+        "CartPole-v1", store=None, teacher=teacher, watch="sampled", watch_every=3, fps=500
+    )
     paces = []
     for _ in range(7):
         steps(env, [0])

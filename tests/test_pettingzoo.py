@@ -1,0 +1,67 @@
+"""``cogment_lab.run`` with several agents."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pettingzoo.classic import rps_v2
+
+import cogment_lab
+from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
+
+
+def rock(observation: Any) -> int:
+    return 0
+
+
+def paper(observation: Any) -> int:
+    return 1
+
+
+def make_env(kind: str) -> Any:
+    return rps_v2.parallel_env(max_cycles=4) if kind == "parallel" else rps_v2.env(max_cycles=4)
+
+
+@pytest.mark.parametrize("kind", ["aec", "parallel"])
+def test_each_agents_decisions_are_recorded(kind: str) -> None:
+    with cogment_lab.TrialStore(":memory:") as store:
+        actors = {"player_0": rock, "player_1": paper}
+        trial_ids = cogment_lab.run(
+            make_env(kind), actors, 2, seed=3, store=store, properties={"study": "rps"}
+        )
+        infos = {info.trial_id: info for info in store.trials(properties={"study": "rps"})}
+        data = store.load(trial_ids[0])
+    assert sorted(infos) == sorted(trial_ids)
+    assert infos[trial_ids[0]].seed == 3
+    assert data["player_0"].actions.tolist() == [0, 0, 0, 0]
+    assert data["player_1"].actions.tolist() == [1, 1, 1, 1]
+    assert data["player_0"].rewards.tolist() == [-1, -1, -1, -1]
+    assert data["player_1"].rewards.tolist() == [1, 1, 1, 1]
+    assert data["player_0"].truncated.tolist() == [False, False, False, True]
+    assert data["player_0"].next_observations[0] == 1, "what the opponent did"
+    expected = {"aec": [0, 2, 4, 6], "parallel": [0, 1, 2, 3]}[kind]
+    np.testing.assert_array_equal(data["player_0"].ticks, expected)
+
+
+def test_every_agent_needs_an_actor() -> None:
+    with pytest.raises(ConfigurationError, match="player_1"):
+        cogment_lab.run(make_env("aec"), {"player_0": rock}, store=None)
+
+
+def test_an_action_outside_the_space_names_the_agent() -> None:
+    with pytest.raises(InvalidActionError, match="player_1"):
+        cogment_lab.run(make_env("parallel"), {"player_0": rock, "player_1": lambda o: 9}, store=None)
+
+
+def test_a_crash_ends_the_trial_and_is_recorded() -> None:
+    env = make_env("parallel")
+
+    def step(actions: Any) -> Any:
+        raise ValueError("table flipped")
+
+    env.step = step
+    with cogment_lab.TrialStore(":memory:") as store:
+        with pytest.raises(EnvironmentCrashedError, match="table flipped"):
+            cogment_lab.run(env, {"player_0": rock, "player_1": paper}, store=store)
+        (info,) = store.trials()
+    assert info.end_reason == "environment_crashed"
