@@ -265,8 +265,10 @@ def _run_trial(
     end_reason = "interrupted"
     try:
         end_reason = play(env, roles, trial_id, seed, last)
-    except EnvironmentCrashedError:
+    except EnvironmentCrashedError as error:
         end_reason = "environment_crashed"
+        if recorder is not None:
+            recorder.event(0, "environment_crashed", {"error": str(error)})
         raise
     finally:
         if recorder is not None:

@@ -25,6 +25,7 @@ class _QuietSeat:
 
     name = "script"
     role = "observer"
+    watches = True
 
     def attach(self, trial: TrialView) -> None:
         pass
@@ -100,6 +101,7 @@ class SimulatedHuman(_QuietSeat):
         self.budget = budget
         self.role = role
         self.name = name
+        self.watches = False
         self.spent = 0
         self._rng = rng if rng is not None else np.random.default_rng(0)
         self._wishes: deque[bool] = deque(maxlen=reaction_ticks + 1)

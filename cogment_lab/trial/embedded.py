@@ -30,7 +30,6 @@ from cogment_lab.trial.pace import Pace, Pacer
 from cogment_lab.trial.recorder import Recorder, TickRecorder
 from cogment_lab.trial.sample import Feedback, Tick
 from cogment_lab.trial.seat import Seat
-from cogment_lab.trial.states import TrialState
 from cogment_lab.trial.takeover import DecidedBy, Phase, Request, TakeoverMachine
 
 __all__ = ["EmbeddedTrial", "Seats", "TrialRules"]
@@ -120,7 +119,7 @@ class EmbeddedTrial:
         self.properties = rules.properties
         self.fps = fps
         self.renderable = env.render_mode == "rgb_array"
-        self.state = TrialState.UNKNOWN
+        self._running = False
         self.trial_id = ""
         self.trial_number = -1
         self.seed: int | None = None
@@ -140,6 +139,7 @@ class EmbeddedTrial:
         self._pacer = Pacer(fps)
         self._seats = Seats()
         self._attached: tuple[Seat, ...] = ()
+        self._present: tuple[Seat, ...] = ()
         self._watchers: tuple[Seat, ...] = ()
         self._recorder: Recorder | None = None
         self._record: TickRecorder | None = None
@@ -181,7 +181,8 @@ class EmbeddedTrial:
                 seat.detach()
             raise
         self._seats = seats
-        self._attached = self._watchers = seats.all()
+        self._attached = self._present = seats.all()
+        self._watchers = tuple(seat for seat in self._present if seat.watches)
 
     def record_with(self, recorder: Recorder | None) -> None:
         """Record the following trials; ``None`` records nothing."""
@@ -194,7 +195,7 @@ class EmbeddedTrial:
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start a trial (an unfinished one is closed); return the first observation and info."""
-        if self.state is TrialState.RUNNING:
+        if self._running:
             self._end("reset")
         rng_state = None
         if seed is None:
@@ -207,7 +208,7 @@ class EmbeddedTrial:
         self.trial_number += 1
         self.trial_id = f"{self._stream_id}-{self.trial_number}"
         self.seed = seed
-        self.state = TrialState.RUNNING
+        self._running = True
         self.total_reward = 0.0
         self.takeovers = 0
         self.helped_ticks = 0
@@ -222,11 +223,11 @@ class EmbeddedTrial:
                 properties=self.properties,
                 user_id=self.rules.user_id,
             )
-        if self._watchers:
+        if self._present:
             self._pacer.forget()
             self._set_pace("trial")
             self.tick.number = 0
-            for seat in self._watchers:
+            for seat in self._present:
                 try:
                     seat.begin(observation, info)
                 except Exception:
@@ -242,12 +243,12 @@ class EmbeddedTrial:
             EnvironmentCrashedError: the environment raised; the trial is ended and recorded as such.
             UnacknowledgedTakeoverError: see ``TrialRules.on_unacknowledged``.
         """
-        if self.state is not TrialState.RUNNING:
+        if not self._running:
             raise TrialStateError("this trial has ended or never began: call reset() before step()")
         tick = self.tick
         tick.number = self._number
         tick.observation = self._observation
-        if self._watchers:
+        if self._present:
             executed = self._decide(tick, action)
         else:
             tick.proposed_action = tick.executed_action = self._copy(action)
@@ -258,9 +259,11 @@ class EmbeddedTrial:
             observation, reward, terminated, truncated, info = self.env.step(executed)
         except Exception as error:
             raise self._crashed(error, executed) from error
+        t_shown = time.monotonic_ns()
         number = self._number
         self._number = number + 1
         self._observation = observation
+        self._t_shown = t_shown
         self.total_reward += reward  # type: ignore[operator]  # SupportsFloat: numpy scalars add as well
         self.all_ticks += 1
         tick.reward = reward  # type: ignore[assignment]
@@ -269,7 +272,7 @@ class EmbeddedTrial:
         tick.info = info
         tick.next_observation = observation
         decided_by = tick.decided_by
-        if self._watchers:
+        if self._watchers or decided_by:
             reward = self._after_step(tick, reward)  # type: ignore[arg-type]
         if self._record is not None:
             self._record.append(tick)
@@ -285,7 +288,6 @@ class EmbeddedTrial:
             self._conditional_info(tick, info)
         if terminated or truncated:
             self._end("terminated" if terminated else "truncated")
-        self._t_shown = time.monotonic_ns()
         return observation, reward, terminated, truncated, info  # type: ignore[return-value]
 
     def render(self) -> npt.NDArray[np.uint8] | None:
@@ -294,11 +296,11 @@ class EmbeddedTrial:
 
     def abandon(self, end_reason: str = "closed") -> None:
         """End an unfinished trial, leave the seats and close the record."""
-        if self.state is TrialState.RUNNING:
+        if self._running:
             self._end(end_reason)
         for seat in self._attached:
             seat.detach()
-        self._attached = self._watchers = ()
+        self._attached = self._present = self._watchers = ()
         self._seats = Seats()
         if self._recorder is not None:
             self._recorder.close()
@@ -317,17 +319,23 @@ class EmbeddedTrial:
             action = self._player_action(seats.player, action)
         proposed = tick.proposed_action = self._copy(action)
         tick.reaction_ns = 0
-        if self.pace is not Pace.MAX:
+        if self.pace is not _MAX:
             self._wait(proposed)
-        for seat in self._watchers:
-            requests = self._poll(seat, proposed)
+        for seat in self._present:
+            try:
+                requests = seat.poll(self._observation, proposed)
+            except Exception:
+                self._bury(seat)
+                continue
             if requests is not None:
                 self._obey(requests, seat)
-        if self._machine.phase is Phase.PAUSED:
+        phase = self._machine.phase
+        if phase is _PAUSED:
             self._pause(proposed)
-        tick.phase = phase = self._machine.phase
-        if phase is not Phase.CORRECTING or seats.teacher is None:
-            tick.decided_by = DecidedBy.PLAYER
+            phase = self._machine.phase
+        tick.phase = phase
+        if phase is not _CORRECTING or seats.teacher is None:
+            tick.decided_by = 0
             tick.executed_action = proposed
             return action
         return self._override(seats.teacher, tick, proposed)
@@ -400,6 +408,7 @@ class EmbeddedTrial:
         _LOG.exception(
             "the %s in seat %r raised; the trials of %s go on without it", seat.role, seat.name, self.env_id
         )
+        self._present = tuple(other for other in self._present if other is not seat)
         self._watchers = tuple(other for other in self._watchers if other is not seat)
         self._event("seat_failed", {"seat": seat.name})
         self._obey((Request.LOST,), seat)
@@ -410,17 +419,16 @@ class EmbeddedTrial:
 
     # --- what was asked for ---
 
-    def _poll(self, seat: Seat, proposed: Any) -> Sequence[Request | Pace] | None:
-        try:
-            return seat.poll(self._observation, proposed)
-        except Exception:
-            self._bury(seat)
-            return None
-
     def _obey(self, requests: Sequence[Request | Pace], seat: Seat) -> bool:
-        """Apply requests in order; return whether one of them lets a paused trial do one tick."""
+        """Apply requests in order; return whether one of them lets a paused trial do one tick.
+
+        Only who acts may ask for control, pace, pause or stop; evaluators may discard; observers may nothing.
+        """
         stepped = False
+        acting = seat is self._seats.teacher or seat is self._seats.player
         for request in requests:
+            if not acting and not (request is Request.DISCARD and seat.role == "evaluator"):
+                continue
             if isinstance(request, Pace):
                 self._asked_pace = request
                 self._set_pace(seat.name)
@@ -430,7 +438,9 @@ class EmbeddedTrial:
             elif request in (Request.STOP, Request.SAVE, Request.DISCARD):
                 self._requests.append(request.name.lower())
                 self._event(request.name.lower(), {"seat": seat.name})
-            elif self._machine.request(request):
+            elif (request is not Request.TAKE or seat is self._seats.teacher) and self._machine.request(
+                request
+            ):
                 phase = self._machine.phase
                 if phase is Phase.CORRECTING:
                     self.takeovers += 1
@@ -455,7 +465,7 @@ class EmbeddedTrial:
 
     def _wait(self, proposed: Any) -> None:
         """Wait for this tick's turn at the trial's pace; requests are obeyed meanwhile."""
-        for seat in self._watchers:
+        for seat in self._present:
             try:
                 seat.show(proposed)
             except Exception:
@@ -472,8 +482,12 @@ class EmbeddedTrial:
         """Wait until a person goes on, asks for one step, leaves, or the pause has lasted long enough."""
         deadline = time.monotonic() + self.rules.max_pause
         while self._machine.phase is Phase.PAUSED or (until is not None and self.pace is Pace.STEP):
-            for seat in self._watchers:
-                requests = self._poll(seat, proposed)
+            for seat in self._present:
+                try:
+                    requests = seat.poll(self._observation, proposed)
+                except Exception:
+                    self._bury(seat)
+                    continue
                 if requests is not None and self._obey(requests, seat):
                     return
             if time.monotonic() > deadline:
@@ -529,13 +543,13 @@ class EmbeddedTrial:
             self._recorder.event(self._number, kind, data)
 
     def _end(self, end_reason: str) -> None:
-        self.state = TrialState.ENDED
+        self._running = False
         self.returns.append(self.total_reward)
         if self._recorder is not None:
             self._recorder.end(
                 state="ENDED", end_reason=end_reason, last_observations={self.agent: self._observation}
             )
-        for seat in self._watchers:
+        for seat in self._present:
             try:
                 seat.end(end_reason)
             except Exception:
@@ -557,4 +571,5 @@ class EmbeddedTrial:
         return generator.bit_generator.state if generator is not None else None
 
 
+_MAX, _PAUSED, _CORRECTING = Pace.MAX, Phase.PAUSED, Phase.CORRECTING  # enum look-ups cost 50 ns each
 _PHASE_NAMES = tuple(phase.name.lower() for phase in Phase)

@@ -74,6 +74,8 @@ class Seat(Protocol):
     name: str
     role: str
     """``"player"``, ``"teacher"``, ``"evaluator"`` or ``"observer"``."""
+    watches: bool
+    """Whether ``watch`` and ``feedback`` are wanted after each tick; scripts that only act save the calls."""
 
     def attach(self, trial: TrialView) -> None:
         """Take the seat for this environment.

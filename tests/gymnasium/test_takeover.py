@@ -157,6 +157,13 @@ def test_a_fixed_pace_is_kept_whatever_seats_ask() -> None:
     assert env.trial.pace is Pace.MAX
 
 
+def test_observers_change_nothing() -> None:
+    observer = Script({0: (Pace.QUARTER, Request.TAKE, Request.PAUSE, Request.STOP)})
+    env = cogment_lab.make("CartPole-v1", store=None, teacher=Script({}), observers=[observer])
+    (info,) = steps(env, [1])
+    assert (env.trial.pace, info["phase"], info.get("requests")) == (Pace.MAX, "autonomous", None)
+
+
 def test_sampled_watching_paces_one_trial_in_several() -> None:
     teacher = Script({0: (Pace.LIVE,)})
     env = cogment_lab.make(

@@ -1,0 +1,1 @@
+"""Message classes of Cogment Lab, made by protoc."""
