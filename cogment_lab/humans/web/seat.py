@@ -1,0 +1,374 @@
+"""The trial's side of a web seat: what a person asked for, and what a person is shown."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from cogment_lab.humans.keymaps import KeyMap, controls_for, keymap_for
+from cogment_lab.humans.web.claim import Claim
+from cogment_lab.humans.web.memory import (
+    ACTIVE,
+    DRIVING,
+    INSIDE,
+    SERVER_ALIVE,
+    VIEWER_FPS,
+    VIEWERS,
+    WRITTEN,
+    FrameBoard,
+    SeatMemory,
+    now_ns,
+)
+from cogment_lab.humans.web.narration import Narration
+from cogment_lab.trial.pace import Pace
+from cogment_lab.trial.sample import Feedback, Tick
+from cogment_lab.trial.seat import TrialView
+from cogment_lab.trial.takeover import Phase, Request
+
+__all__ = ["WebSeat"]
+
+_LOG = logging.getLogger("cogment_lab.humans")
+_STATUS_NS = 50_000_000
+_SERVER_GONE_NS = 2_000_000_000
+_WALL_SHARE = 0.2
+_POLL_SECONDS = 0.004
+_REQUESTS = {request.name.lower(): request for request in Request if request is not Request.LOST}
+
+
+class WebSeat:
+    """A chair in the browser.
+
+    Made by :meth:`cogment_lab.humans.WebUI.seat`. It pickles as an address, so it works in the processes of
+    vector environments too; whoever attaches first holds it until its environment closes.
+
+    Args:
+        folder: The page server's folder for this seat's files.
+        name: The seat's name, unique on its page.
+        role: ``"teacher"``, ``"player"``, ``"evaluator"`` or ``"observer"``.
+        keymap: Anything :meth:`KeyMap.from_any` takes; ``None`` takes the shipped one for the environment.
+        patience: Seconds that a turn-based environment, or an empty player's seat, waits for a person.
+    """
+
+    wants_frames = True
+    watches = True
+
+    def __init__(
+        self, folder: Path, name: str, role: str, keymap: Any = None, patience: float = 30.0
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.role = role
+        self.patience = patience
+        self._given_keymap = keymap
+        self._reset()
+
+    def _reset(self) -> None:
+        self._claim: Claim | None = None
+        self._memory: SeatMemory | None = None
+        self._trial: TrialView | None = None
+        self._words: Any = None
+        self._keymap: KeyMap | None = None
+        self._narration: Narration | None = None
+        self._board: FrameBoard | None = None
+        self._read = 0
+        self._viewers = 0
+        self._state = "waiting"
+        self._driving = False
+        self._chosen_pace: Pace | None = None
+        self._held: Sequence[str] = ()
+        self._controls: Any = None
+        self._reaction_ns = 0
+        self._feedback: list[Feedback] | None = None
+        self._pending: list[Request | Pace] = []
+        self._answer: tuple[str, str] | None = None
+        self._next_status = 0
+        self._next_frame = 0
+
+    # --- the seat's contract ---
+
+    def attach(self, trial: TrialView) -> None:
+        """Hold the seat for this environment.
+
+        Raises:
+            SeatTakenError: another environment holds it.
+            ConfigurationError: the key map does not fit the action space.
+        """
+        space = trial.action_space
+        given = self._given_keymap
+        keymap = keymap_for(trial.env_id, space) if given is None else KeyMap.from_any(given, space)
+        claim = Claim(self.folder / f"{self.name}.lock", self.name, trial.env_id)
+        self._claim = claim
+        self._memory = SeatMemory(self.folder / f"{self.name}.seat")
+        self._words = self._memory.words
+        self._memory.take()
+        self._read = self._words[WRITTEN]
+        self._trial = trial
+        self._keymap = keymap
+        self._narration = Narration(trial, keymap, controls_for(space, keymap))
+        self._publish("waiting")
+
+    def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
+        """Show the first observation."""
+        assert self._narration is not None
+        self._narration.begin(observation)
+        if self._viewers:
+            self._show_frame(now_ns())
+            self._publish("running")
+
+    def show(self, proposed_action: Any) -> None:
+        """Show what the player is about to do."""
+        assert self._narration is not None
+        self._narration.propose(proposed_action)
+        self._words[INSIDE] = 1
+
+    def poll(self, observation: Any, proposed_action: Any) -> Sequence[Request | Pace] | None:
+        """Return what the person asked for since the previous call."""
+        words = self._words
+        if words[WRITTEN] == self._read and not words[VIEWERS] and not self._viewers:
+            return None
+        return self._listen()
+
+    def act(self, observation: Any, proposed_action: Any) -> Any:
+        """Return the action of the keys (or sliders) held, ``None`` for none or one outside the space."""
+        assert self._trial is not None and self._keymap is not None and self._narration is not None
+        if self.role == "player" and not self._driving:
+            self._wait_for(lambda: self._driving)
+        action = self._held_action()
+        if action is None and self._keymap.turn_based:
+            self._wait_for(lambda: self._held_action() is not None)
+            action = self._held_action()
+            self._held = ()  # one key press, one turn
+        if action is not None and not self._trial.action_space.contains(action):
+            self._narration.refused += 1
+            return None
+        return action
+
+    def feedback(self) -> list[Feedback] | None:
+        """Return the feedback given since the previous call."""
+        given = self._feedback
+        if given is not None:
+            self._feedback = None
+        return given
+
+    def watch(self, tick: Tick) -> None:
+        """Show the tick, if anybody looks."""
+        if not self._viewers:
+            return
+        assert self._narration is not None
+        now = now_ns()
+        self._narration.observe(tick)
+        if now >= self._next_frame:
+            self._show_frame(now)
+        if now >= self._next_status:
+            self._publish("running")
+        self._state = "running"
+        self._words[INSIDE] = 0
+        self._words[ACTIVE] = now_ns()
+
+    def end(self, end_reason: str) -> None:
+        """Say that the trial ended."""
+        assert self._narration is not None
+        self._narration.end(end_reason)
+        self._words[INSIDE] = 0
+        if self._viewers:
+            self._show_frame(now_ns())
+            self._publish("between")
+
+    def detach(self) -> None:
+        """Leave: the page says that training is finished."""
+        if self._claim is None:
+            return
+        assert self._memory is not None
+        self._publish("closed")
+        if self._board is not None:
+            self._board.close()
+        self._claim.release()
+        self._words.release()
+        self._memory.close()
+        self._reset()
+
+    # --- beyond the contract ---
+
+    def set_learner(self, learner: Mapping[str, Any]) -> None:
+        """Show what the learner reports (steps, steps per second...)."""
+        if self._narration is not None:
+            self._narration.learner = dict(learner)
+
+    def ask(self, question: str, choices: Sequence[str], timeout: float = 600.0) -> str:
+        """Ask whoever sits here; return their choice, or the first one after ``timeout`` seconds."""
+        assert self._narration is not None
+        identity = str(now_ns())
+        self._answer = None
+        self._narration.question = {"id": identity, "text": question, "choices": list(choices)}
+        self._publish("between")
+        self._wait_for(lambda: self._answer is not None and self._answer[0] == identity, timeout)
+        self._narration.question = None
+        answer = self._answer[1] if self._answer is not None and self._answer[0] == identity else choices[0]
+        self._publish("between")
+        return answer if answer in choices else choices[0]
+
+    def count_down(self, seconds: int, timeout: float = 600.0) -> None:
+        """Wait until somebody sits here, then count down before their first tick."""
+        assert self._narration is not None
+        self._wait_for(lambda: self._driving, timeout)
+        for left in range(seconds, 0, -1):
+            self._narration.countdown = left
+            self._publish("running")
+            self._wait_for(lambda: False, 1.0)
+        self._narration.countdown = None
+        self._publish("running")
+
+    # --- what came from the page ---
+
+    def _listen(self) -> list[Request | Pace] | None:
+        """Take the messages that wait; notice a server that is gone; keep the page up to date."""
+        assert self._memory is not None and self._trial is not None
+        now = now_ns()
+        words = self._words
+        requests, self._pending = self._pending, []
+        if words[WRITTEN] != self._read:
+            self._read = words[WRITTEN]
+            for message in self._memory.take():
+                self._hear(message, requests)
+        self._see_viewers(now, requests)
+        if self._viewers:
+            words[ACTIVE] = now
+            if now >= self._next_status:
+                self._publish(self._state)
+        if self._reaction_ns:
+            self._trial.tick.reaction_ns, self._reaction_ns = self._reaction_ns, 0
+        return requests or None
+
+    def _hear(self, message: Mapping[str, Any], requests: list[Request | Pace]) -> None:
+        kind = message["k"]
+        if kind == "keys":
+            self._held = message["held"]
+        elif kind == "controls":
+            self._controls = message["action"]
+        elif kind == "request":
+            request = _REQUESTS.get(message["name"])
+            if request is not None:
+                requests.append(request)
+                if request is Request.TAKE:
+                    self._reaction_ns = int(message.get("reaction_ns", 0))
+        elif kind == "pace":
+            self._chosen_pace = Pace.parse(message["name"])
+            if self._may_pace():
+                requests.append(self._chosen_pace)
+        elif kind == "feedback":
+            opinion = Feedback(self.name, message["value"], 1.0, message["time"], message["tick"])
+            self._feedback = [*(self._feedback or []), opinion]
+        elif kind == "answer":
+            self._answer = (message["id"], message["choice"])
+
+    def _see_viewers(self, now: int, requests: list[Request | Pace]) -> None:
+        """Notice who came and who left, the server included."""
+        words = self._words
+        viewers, driving = words[VIEWERS], bool(words[DRIVING])
+        if viewers and now - words[SERVER_ALIVE] > _SERVER_GONE_NS:
+            _LOG.warning("the page's server of seat %r is gone; the agent goes on alone", self.name)
+            words[VIEWERS] = words[DRIVING] = viewers = 0
+            driving = False
+        if viewers != self._viewers:
+            self._viewers = viewers
+            self._next_frame = self._next_status = 0
+        if driving and not self._driving:
+            self._driving = True
+            if self._may_pace():
+                requests.append(self._chosen_pace or Pace.LIVE)
+        elif self._driving and not driving:
+            self._leave(requests)
+
+    def _leave(self, requests: list[Request | Pace]) -> None:
+        """Hand control back: nobody sits here any more."""
+        self._driving = False
+        self._held = ()
+        self._controls = None
+        requests.append(Request.LOST)
+        if self._may_pace():
+            requests.append(Pace.MAX)
+
+    def _may_pace(self) -> bool:
+        return self.role in ("teacher", "player")
+
+    def _held_action(self) -> Any:
+        assert self._keymap is not None and self._trial is not None
+        if self._controls is not None:
+            return _from_json(self._controls, self._trial.action_space)
+        return self._keymap.resolve(self._held)
+
+    def _wait_for(self, condition: Any, timeout: float | None = None) -> None:
+        """Listen until ``condition()`` holds, the time (the seat's patience) is over, or control goes."""
+        deadline = time.monotonic() + (self.patience if timeout is None else timeout)
+        self._words[INSIDE] = 1
+        while not condition() and time.monotonic() < deadline:
+            requests = self._listen()
+            if requests is not None:
+                self._pending = [*requests, *self._pending]
+                gone = {Request.LOST, Request.RELEASE, Request.STOP} & set(requests)
+                if gone and self.role == "teacher":
+                    return
+            time.sleep(_POLL_SECONDS)
+
+    # --- what goes to the page ---
+
+    def _publish(self, state: str) -> None:
+        assert self._memory is not None and self._narration is not None and self._keymap is not None
+        now = now_ns()
+        self._state = state
+        self._next_status = now + _STATUS_NS
+        pressed = self._held_action() if self._held or self._controls is not None else None
+        self._memory.publish(self._narration.status(state, pressed, now))
+
+    def _show_frame(self, now: int) -> None:
+        """Render at most as often as the fastest viewer can see, and for a fifth of the wall time at most."""
+        assert self._trial is not None and self._memory is not None and self._narration is not None
+        if not self._trial.renderable:
+            return
+        frame = self._trial.render()
+        if frame is None:
+            return
+        height, width = frame.shape[:2]
+        if self._board is None or self._board.shape != frame.shape:
+            if self._board is not None:
+                self._board.close()
+            self._board = FrameBoard.announce(self._memory, height, width)
+        self._board.put(np.ascontiguousarray(frame, np.uint8), self._trial.tick.number + 1)
+        cost = now_ns() - now
+        self._narration.render_ms = cost / 1e6
+        live = self._trial.pace is not Pace.MAX
+        share = 0.8 if live else _WALL_SHARE
+        fastest = 0.0 if live else 1e9 / max(self._words[VIEWER_FPS], 1)
+        self._next_frame = now + int(max(cost / share, fastest) * 0.98)
+        if self._trial.phase is Phase.CORRECTING:
+            self._next_frame = now
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "folder": self.folder,
+            "name": self.name,
+            "role": self.role,
+            "keymap": self._given_keymap,
+            "patience": self.patience,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"WebSeat({self.name!r}, role={self.role!r})"
+
+
+def _from_json(value: Any, space: gym.Space[Any]) -> Any:
+    """Return an action of ``space`` from what the page's controls say; it may lie outside."""
+    if isinstance(space, gym.spaces.Discrete):
+        return space.dtype.type(value)
+    if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
+        return np.asarray(value, space.dtype).reshape(space.shape)
+    return value

@@ -1,0 +1,105 @@
+"""The server's process: ``python -m cogment_lab.humans.web.server``.
+
+Configured by one line of JSON on its input, it answers with one line of JSON (its port, or what went wrong),
+and serves until its input ends: it never outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from cogment_lab.humans.web.app import PageConfig, make_app
+
+__all__: list[str] = []
+
+_BACKLOG = 64
+_LARGEST_MESSAGE = 8 * 1024
+_STOP_SECONDS = 1
+_WATCH_SECONDS = 0.5
+
+
+def _answer(**fields: Any) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if os.name != "nt":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+    return listener
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve until the input ends or the parent is gone (a forked child may keep the input open)."""
+    loop = asyncio.get_running_loop()
+    parent = os.getppid()
+    ended = loop.create_future()
+
+    def watch_input() -> None:
+        while sys.stdin.buffer.read1(4096):
+            pass
+        loop.call_soon_threadsafe(ended.cancel)
+
+    threading.Thread(target=watch_input, daemon=True).start()  # ends with the input, or with this process
+
+    async def watch_parent() -> None:
+        while not ended.cancelled() and os.getppid() == parent:
+            await asyncio.sleep(_WATCH_SECONDS)
+        server.should_exit = True
+
+    watcher = loop.create_task(watch_parent())
+    ended.add_done_callback(lambda _: setattr(server, "should_exit", True))
+    await server.serve(sockets=[listener])
+    watcher.cancel()
+
+
+def main() -> None:
+    """Read the configuration, answer, serve."""
+    config = json.loads(sys.stdin.readline())
+    try:
+        listener = _listen(config["host"], config["port"])
+    except OSError as error:
+        _answer(error="port_in_use" if error.errno in (errno.EADDRINUSE, errno.EACCES) else str(error))
+        return
+    port = listener.getsockname()[1]
+    page = PageConfig(
+        folder=Path(config["folder"]),
+        token=config["token"],
+        host=config["host"],
+        port=port,
+        public_url=config["public_url"],
+        origins=tuple(config["origins"]),
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(page),
+            log_level="warning",
+            access_log=False,
+            root_path=config["root_path"],
+            ws_max_size=_LARGEST_MESSAGE,
+            ws_per_message_deflate=False,
+            ws_ping_interval=5.0,
+            ws_ping_timeout=10.0,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            server_header=False,
+        )
+    )
+    _answer(port=port, pid=os.getpid())
+    asyncio.run(_serve(server, listener))
+
+
+if __name__ == "__main__":
+    main()
