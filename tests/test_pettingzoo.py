@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
+import pettingzoo
 import pytest
-from pettingzoo.classic import rps_v2
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
@@ -19,7 +19,7 @@ def paper(observation: Any) -> int:
 
 
 def make_env(kind: str) -> Any:
-    return rps_v2.parallel_env(max_cycles=4) if kind == "parallel" else rps_v2.env(max_cycles=4)
+    return pettingzoo.make(kind, "classic/rps-v2", max_cycles=4)
 
 
 @pytest.mark.parametrize("kind", ["aec", "parallel"])

@@ -1,9 +1,9 @@
 """Values of a Gymnasium space <-> bytes, one value or a whole column at a time.
 
-A value is packed as its array leaves, one after the other in the space's order, each with the space's dtype, little
-endian; so the values of most spaces have one size, and a column of them is read with ``numpy.frombuffer``. Leaves
-without a fixed size (Text, Sequence, Graph, OneOf) follow, each as its length and its value bytes
-(:mod:`cogment_lab.specs`).
+A value is packed as its array leaves, one after the other in the space's order, each with the space's dtype,
+little endian; so the values of most spaces have one size, and a column of them is read with
+``numpy.frombuffer``. Leaves without a fixed size (Text, Sequence, Graph, OneOf) follow, each as its length
+and its value bytes (:mod:`cogment_lab.specs`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ import numpy.typing as npt
 
 from cogment_lab.errors import SpecError
 from cogment_lab.specs import value_from_bytes, value_to_bytes
+from cogment_lab.store.columns import Column, value_at
 
-__all__ = ["Column", "ValueCodec"]
-
-Column: TypeAlias = "npt.NDArray[Any] | dict[str, Column] | tuple[Column, ...] | list[Any]"
-"""Values of many ticks: an array ``(n, *shape)``, a dict or tuple of columns, a list for leaves of no fixed size."""
+__all__ = ["ValueCodec"]
 
 _PACK_INT = struct.Struct("<q").pack
 _PACK_LENGTH = struct.Struct("<I").pack
@@ -35,7 +33,8 @@ class ValueCodec:
     """Packs and unpacks the values of one space.
 
     Args:
-        space: Any Gymnasium space; spaces that ``cogment_lab.specs`` does not know are refused when first packed.
+        space: Any Gymnasium space; spaces that ``cogment_lab.specs`` does not know are refused when first
+            packed.
 
     Attributes:
         size: Bytes of the leaves of fixed size.
@@ -49,11 +48,13 @@ class ValueCodec:
         self.size = 0
         self.is_integer = isinstance(space, gym.spaces.Discrete)
         self.dtype: np.dtype[Any] | None = None
+        self._elements = -1
         self._ragged: list[gym.Space[Any]] = []
         self._put, self._take = self._plan(space)
         self.is_fixed = not self._ragged
         if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
             self.dtype = _stored_dtype(space)
+            self._elements = self.size // self.dtype.itemsize
 
     def pack(self, value: Any) -> bytes:
         """Return the value's bytes; arrays of another dtype are cast, as SB3's vector environments do.
@@ -64,6 +65,8 @@ class ValueCodec:
         fixed: list[bytes] = []
         ragged: list[bytes] = []
         try:
+            if type(value) is np.ndarray and value.size == self._elements:  # one array: the usual case
+                return (value if value.dtype is self.dtype else value.astype(self.dtype)).tobytes()
             self._put(value, fixed, ragged)
         except SpecError:
             raise
@@ -93,7 +96,7 @@ class ValueCodec:
 
     def unpack_one(self, value: bytes) -> Any:
         """Return one value, as an observation or action of the space."""
-        return first(self.unpack_each([value]))
+        return value_at(self.unpack_each([value]), 0)
 
     def _split(self, value: bytes) -> list[bytes]:
         """Return the bytes of each leaf without a fixed size."""
@@ -125,10 +128,10 @@ class ValueCodec:
         def put(value: Any, fixed: list[bytes], ragged: list[bytes]) -> None:
             ragged.append(value_to_bytes(space, value))
 
-        def take(values: npt.NDArray[np.uint8], ragged: Sequence[list[bytes]]) -> Column:
+        def take_ragged(values: npt.NDArray[np.uint8], ragged: Sequence[list[bytes]]) -> Column:
             return [value_from_bytes(space, parts[index]) for parts in ragged]
 
-        return put, take
+        return put, take_ragged
 
     def _plan_array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[_Put, _Take]:
         elements = int(np.prod(shape))
@@ -163,7 +166,7 @@ class ValueCodec:
 
         return put, take
 
-    def _plan_tuple(self, space: gym.spaces.Tuple) -> tuple[_Put, _Take]:
+    def _plan_tuple(self, space: gym.spaces.Tuple[Any]) -> tuple[_Put, _Take]:
         plans = [self._plan(part) for part in space.spaces]
 
         def put(value: Any, fixed: list[bytes], ragged: list[bytes]) -> None:
@@ -178,18 +181,10 @@ class ValueCodec:
         return put, take
 
 
-def first(column: Column) -> Any:
-    """Return the first value of a column, nested as the space is."""
-    if isinstance(column, dict):
-        return {key: first(part) for key, part in column.items()}
-    if isinstance(column, tuple):
-        return tuple(first(part) for part in column)
-    return column[0]
-
-
 def _put_integer(value: Any, fixed: list[bytes], ragged: list[bytes]) -> None:
     fixed.append(_PACK_INT(int(np.asarray(value).item())))
 
 
 def _stored_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
-    return np.dtype(space.dtype).newbyteorder("<")
+    # By its name, which gives the one dtype object of arrays in native order: recording compares with `is`.
+    return np.dtype(np.dtype(space.dtype).newbyteorder("<").str)

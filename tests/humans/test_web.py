@@ -72,7 +72,8 @@ class Tab:
 
     def __init__(self, ui: WebUI, seat: str, client: str = "tab", **kwargs: Any) -> None:
         token = kwargs.pop("token", ui.token)
-        self.socket: ClientConnection = connect(
+        self._stack = contextlib.ExitStack()
+        connection = connect(
             f"ws://127.0.0.1:{ui.port}/api/seats/{seat}/socket?client={client}",
             subprotocols=[
                 websockets.Subprotocol("cogment_lab.seat.v1"),
@@ -81,6 +82,7 @@ class Tab:
             proxy=None,
             **kwargs,
         )
+        self.socket: ClientConnection = self._stack.enter_context(connection)
         self.status: dict[str, Any] = {}
         self.hello: dict[str, Any] = {}
         self.frames = 0
@@ -110,7 +112,7 @@ class Tab:
         eventually(listen, what)
 
     def close(self) -> None:
-        self.socket.close()
+        self._stack.close()
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
     ended = loop.create_future()
 
     def watch_input() -> None:
-        while sys.stdin.buffer.read1(4096):
+        while sys.stdin.readline():
             pass
         loop.call_soon_threadsafe(ended.cancel)
 

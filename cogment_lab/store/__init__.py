@@ -1,0 +1,25 @@
+"""Where trials are recorded and read."""
+
+from __future__ import annotations
+
+from cogment_lab.store.store import TrialStore
+from cogment_lab.store.stream import TrialStream
+from cogment_lab.store.stream_spec import AgentSpec, RecordMode, StreamSpec
+from cogment_lab.store.transitions import Transitions
+from cogment_lab.store.trial_data import Timestamps, TrialData, concatenate
+from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
+
+__all__ = [
+    "AgentSpec",
+    "RecordMode",
+    "StoreStats",
+    "StreamSpec",
+    "Timestamps",
+    "Transitions",
+    "TrialData",
+    "TrialEvent",
+    "TrialInfo",
+    "TrialStore",
+    "TrialStream",
+    "concatenate",
+]

@@ -1,0 +1,104 @@
+"""Finds the chunks in which trials lie, and reads them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cogment_lab.errors import CorruptStoreError
+from cogment_lab.store.catalog import StoredStream
+from cogment_lab.store.chunk import CHUNK_COLUMNS, AgentRows, decode_chunk
+from cogment_lab.store.database import Database
+from cogment_lab.store.ledger import TRIAL_BITS
+from cogment_lab.store.rows import RowLayout
+
+__all__ = ["ChunkSource"]
+
+_CACHED = 4
+
+
+class ChunkSource:
+    """Reads chunks; the last few stay decoded, since trials that follow each other share them.
+
+    Args:
+        database: Where to ask.
+        name: The store's path, for messages.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._decoded: OrderedDict[tuple[int, int], AgentRows] = OrderedDict()
+
+    def of_trial(self, stream: StoredStream, agent: int, layout: RowLayout, number: int) -> list[AgentRows]:
+        """Return the rows of one trial, one piece for each chunk it lies in.
+
+        Raises:
+            CorruptStoreError: one of them is damaged.
+        """
+        # All chunks that end with the trial, and the first that goes on beyond it.
+        found = self._database.query(
+            "SELECT id FROM chunks WHERE stream = ?1 AND agent = ?2 AND last_trial = ?3 UNION ALL"
+            " SELECT id FROM (SELECT id, first_trial FROM chunks WHERE stream = ?1 AND agent = ?2"
+            " AND last_trial > ?3 ORDER BY last_trial, id LIMIT 1) WHERE first_trial <= ?3",
+            (stream.id, agent, number),
+        )
+        return [self.read(chunk, layout).of_trial(number) for chunk in sorted(row[0] for row in found)]
+
+    def of_trials(
+        self, stream: StoredStream, agent: int, layout: RowLayout, numbers: npt.NDArray[np.int64]
+    ) -> Iterator[AgentRows]:
+        """Yield the chunks, in order, that hold ticks of any of these trials (ascending numbers)."""
+        found = self._database.query(
+            "SELECT id, first_trial, last_trial FROM chunks WHERE stream = ? AND agent = ? ORDER BY id",
+            (stream.id, agent),
+        )
+        if not found:
+            return
+        chunks = np.array(found, np.int64)
+        wanted = np.searchsorted(numbers, chunks[:, 1], "left") < np.searchsorted(
+            numbers, chunks[:, 2], "right"
+        )
+        for chunk in chunks[wanted, 0].tolist():
+            yield self.read(chunk, layout)
+
+    def read(self, chunk: int, layout: RowLayout) -> AgentRows:
+        """Return a chunk.
+
+        Raises:
+            CorruptStoreError: it is damaged; names the trials in it.
+        """
+        key = (self._database.generation, chunk)
+        rows = self._decoded.pop(key, None)
+        if rows is None:
+            found = self._database.query(f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE id = ?", (chunk,))
+            if not found:
+                return AgentRows(layout, np.zeros(0, layout.dtype), {})  # deleted since it was looked up
+            try:
+                rows = decode_chunk(layout, found[0])
+            except ValueError as error:
+                raise self._damaged(chunk, error) from error
+        self._decoded[key] = rows
+        while len(self._decoded) > _CACHED:
+            self._decoded.popitem(last=False)
+        return rows
+
+    def forget(self) -> None:
+        """Drop what is kept in memory."""
+        self._decoded.clear()
+
+    def _damaged(self, chunk: int, error: Exception) -> CorruptStoreError:
+        names: list[Any] = self._database.query(
+            f"SELECT trial_id FROM trials t, chunks c WHERE c.id = ? AND t.id >> {TRIAL_BITS} = c.stream"
+            " AND t.id BETWEEN c.stream << ?2 | c.first_trial AND c.stream << ?2 | c.last_trial LIMIT 6",
+            (chunk, TRIAL_BITS),
+        )
+        shown = ", ".join(repr(row[0]) for row in names[:5]) + (", ..." if len(names) > 5 else "")
+        return CorruptStoreError(
+            f"ticks of trial {shown} in {self._name} cannot be read (chunk {chunk}: {error}); other trials "
+            "can, and TrialStore.delete removes these"
+        )

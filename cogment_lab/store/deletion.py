@@ -1,0 +1,29 @@
+"""Removing trials from a store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from cogment_lab.store.ledger import TRIAL_BITS
+
+__all__ = ["delete_trials"]
+
+_PAGE = 400
+
+
+def delete_trials(connection: sqlite3.Connection, trials: Sequence[int]) -> None:
+    """Delete trials (by row id), their events, and the chunks that hold ticks of no other trial."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        for start in range(0, len(trials), _PAGE):
+            page = trials[start : start + _PAGE]
+            marks = ", ".join("?" * len(page))
+            connection.execute(f"DELETE FROM trials WHERE id IN ({marks})", page)
+            connection.execute(f"DELETE FROM events WHERE trial IN ({marks})", page)
+        for stream in {trial >> TRIAL_BITS for trial in trials}:
+            connection.execute(
+                "DELETE FROM chunks WHERE stream = ?1 AND NOT EXISTS (SELECT 1 FROM trials"
+                " WHERE id BETWEEN ?1 << ?2 | first_trial AND ?1 << ?2 | last_trial)",
+                (stream, TRIAL_BITS),
+            )

@@ -1,0 +1,172 @@
+"""Transitions of many trials at once, for replay buffers and offline learning."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cogment_lab.errors import CorruptStoreError
+from cogment_lab.store.catalog import StoredStream, TrialCatalog, number_of
+from cogment_lab.store.chunk import AgentRows, join
+from cogment_lab.store.chunk_source import ChunkSource
+from cogment_lab.store.columns import Column, assign, take_rows
+from cogment_lab.store.database import Database
+from cogment_lab.store.ledger import TRIAL_BITS
+from cogment_lab.store.pending import split_last_observations
+from cogment_lab.store.rows import CONTEXT
+
+__all__ = ["Transitions", "read_transitions"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Transitions:
+    """Steps of one agent, of one trial after the other.
+
+    Attributes:
+        observations: ``(n, *shape)``.
+        actions: ``(n, *shape)``, what the environment received.
+        next_observations: ``(n, *shape)``; after the last step of a trial, its last observation.
+        rewards: ``(n,) float64``.
+        terminated: ``(n,) bool``.
+        truncated: ``(n,) bool``; also true for the last step of a trial that was reset or closed.
+        proposed_actions: ``(n, *shape)``, what the player wanted.
+        is_intervention: ``(n,) bool``, whether the action is not the player's.
+        ticks: ``(n,) int64``, the tick in its trial; a new trial begins where it does not grow.
+    """
+
+    observations: Column
+    actions: Column
+    next_observations: Column
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    proposed_actions: Column
+    is_intervention: npt.NDArray[np.bool_]
+    ticks: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trials:
+    """The selected trials of a stream: their numbers, ascending; whether each is over, and how it ends."""
+
+    numbers: npt.NDArray[np.int64]
+    is_over: npt.NDArray[np.bool_]
+    last_observations: list[bytes | None]
+
+
+def read_transitions(
+    catalog: TrialCatalog,
+    chunks: ChunkSource,
+    database: Database,
+    *,
+    env_id: str | None,
+    agent: str,
+    trial_ids: Collection[str] | None,
+    batch_size: int,
+) -> Iterator[Transitions]:
+    """Yield the transitions of an agent; see ``TrialStore.transitions``."""
+    selected = None if trial_ids is None else np.array(sorted(catalog.row_ids(trial_ids)), np.int64)
+    for stream in catalog.streams(env_id):
+        if agent not in stream.layouts:
+            continue
+        position = tuple(stream.layouts).index(agent)
+        layout = stream.layouts[agent]
+        trials = _select(catalog, database, stream, position, selected)
+        if not len(trials.numbers):
+            continue
+        pieces: list[AgentRows] = []
+        for piece in chunks.of_trials(stream, position, layout, trials.numbers):
+            pieces.append(piece)
+            if sum(map(len, pieces)) >= batch_size:
+                rows = join(layout, pieces)
+                # The last row's successor is in the next chunk, unless its trial ended here.
+                pieces = [rows.between(len(rows) - 1, len(rows))]
+                yield from _batches(rows, trials, batch_size, is_last=False)
+        if pieces:
+            yield from _batches(join(layout, pieces), trials, batch_size, is_last=True)
+
+
+def _select(
+    catalog: TrialCatalog,
+    database: Database,
+    stream: StoredStream,
+    agent: int,
+    selected: npt.NDArray[np.int64] | None,
+) -> _Trials:
+    first = stream.id << TRIAL_BITS
+    found = database.query(
+        "SELECT id, state, last_observations, trial_id FROM trials WHERE id BETWEEN ? AND ? ORDER BY id",
+        (first, first + (1 << TRIAL_BITS) - 1),
+    )
+    if selected is not None:
+        wanted = set(selected[np.searchsorted(selected, first) :].tolist())
+        found = [row for row in found if row[0] in wanted]
+    over = {state: catalog.is_over(stream, state) for state in {row[1] for row in found}}
+    last: list[bytes | None] = []
+    for _, _, packed, trial_id in found:
+        try:
+            last.append(split_last_observations(packed)[agent] if packed else None)
+        except (ValueError, IndexError) as error:
+            raise CorruptStoreError(
+                f"the last observation of trial {trial_id!r} cannot be decoded: {error}; leave it out "
+                "with trial_ids, or delete it"
+            ) from error
+    return _Trials(
+        np.array([number_of(row[0]) for row in found], np.int64),
+        np.array([over[row[1]] for row in found], np.bool_),
+        last,
+    )
+
+
+def _batches(rows: AgentRows, trials: _Trials, batch_size: int, *, is_last: bool) -> Iterator[Transitions]:
+    """Yield the transitions of these rows, without that of the last row unless ``is_last``."""
+    table = rows.table
+    number = table["trial"].astype(np.int64)
+    trial = np.minimum(np.searchsorted(trials.numbers, number), len(trials.numbers) - 1)
+    ends = np.append(number[1:] != number[:-1], True)
+    # Where each row's observation, and its successor's, is in the column of observations; -1 for nowhere.
+    observed = np.full(len(rows), -1)
+    observed_rows = rows.observed()
+    observed[observed_rows] = np.arange(len(observed_rows))
+    following = np.where(ends, -1, np.append(observed[1:], -1))
+
+    kept = (trials.numbers[trial] == number) & (table["decided_by"] != CONTEXT) & (observed >= 0)
+    kept[-1] &= is_last
+    final = np.flatnonzero(kept & ends)
+    last = [trials.last_observations[index] for index in trial[final].tolist()]
+    is_known = np.array([value is not None for value in last], np.bool_)
+    terminated = table["terminated"].copy()
+    truncated = table["truncated"].copy()
+    truncated[final] |= trials.is_over[trial[final]] & ~terminated[final]
+    # After a terminal step nothing is bootstrapped: its successor may be unknown.
+    kept &= (following >= 0) | terminated
+    kept[final[is_known]] = True
+    following = np.where(following >= 0, following, observed)
+    known_rows, known = final[is_known], [value for value in last if value is not None]
+
+    observations, actions, proposed = rows.observations(), rows.actions(), rows.proposed_actions()
+    for indices in np.split(np.flatnonzero(kept), range(batch_size, int(kept.sum()), batch_size)):
+        if not len(indices):
+            continue
+        next_observations = take_rows(observations, following[indices])
+        low, high = np.searchsorted(known_rows, (indices[0], indices[-1] + 1))
+        if high > low:
+            values = rows.layout.observation.unpack_each(known[low:high])
+            assign(next_observations, np.searchsorted(indices, known_rows[low:high]), values)
+        yield Transitions(
+            observations=take_rows(observations, observed[indices]),
+            actions=take_rows(actions, indices),
+            next_observations=next_observations,
+            rewards=table["reward"][indices],
+            terminated=terminated[indices],
+            truncated=truncated[indices],
+            proposed_actions=take_rows(proposed, indices),
+            is_intervention=table["decided_by"][indices] != 0,
+            ticks=table["tick"][indices].astype(np.int64),
+        )

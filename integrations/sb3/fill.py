@@ -1,0 +1,299 @@
+"""From a store of trials into a Stable-Baselines3 replay buffer, by whole arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from cogment_lab.integrations.sb3.actions import ActionEncoder
+from cogment_lab.integrations.sb3.replay_buffers import TakeoverReplayBuffer, holds_takeovers
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+
+from cogment_lab.errors import ConfigurationError, WrongBufferError
+
+if TYPE_CHECKING:
+    from cogment_lab.store import TrialStore
+
+__all__ = ["TransitionBatch", "fill_replay_buffer", "write_transitions"]
+
+Array = npt.NDArray[Any]
+Observations = Array | dict[str, Array]
+
+_BATCH_BYTES = 1 << 27
+_WRITES_ONE_ROW = {ReplayBuffer.add, DictReplayBuffer.add, TakeoverReplayBuffer.add}
+
+
+class TransitionBatch(Protocol):
+    """What is read of a batch; :class:`cogment_lab.store.transitions.Transitions` is one.
+
+    Optional is ``ticks``, ``(n,) int64``: without it, a trial ends where ``terminated`` or ``truncated`` says
+    so.
+    """
+
+    @property
+    def observations(self) -> Any:
+        """``(n, *shape)``, or a dict of such arrays."""
+
+    @property
+    def next_observations(self) -> Any:
+        """As ``observations``."""
+
+    @property
+    def actions(self) -> Any:
+        """``(n, *shape)``, in the environment's units."""
+
+    @property
+    def proposed_actions(self) -> Any:
+        """``(n, *shape)``."""
+
+    @property
+    def rewards(self) -> Array:
+        """``(n,)``."""
+
+    @property
+    def terminated(self) -> npt.NDArray[np.bool_]:
+        """``(n,)``."""
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """``(n,)``."""
+
+    @property
+    def is_intervention(self) -> npt.NDArray[np.bool_]:
+        """``(n,)``."""
+
+
+def fill_replay_buffer(
+    buffer: ReplayBuffer,
+    store: TrialStore,
+    *,
+    env_id: str | None = None,
+    trial_ids: Collection[str] | None = None,
+    agent: str = "gym",
+    actions: Literal["executed", "proposed"] = "executed",
+    batch_size: int | None = None,
+) -> int:
+    """Add stored trials to a replay buffer; the oldest rows make way when it is full.
+
+    Rows are what ``learn`` would have stored: Box actions in [-1, 1], truncated steps as time-outs (they
+    bootstrap). With ``n_envs > 1`` each environment's column gets a stretch of consecutive steps; to fill the
+    last row, up to ``n_envs - 1`` steps of a batch are stored twice. n-step windows end where a stretch does.
+
+    Args:
+        buffer: ``model.replay_buffer``; HER's are filled step by step.
+        store: Holds the trials.
+        env_id: Only trials of this environment.
+        trial_ids: Only these trials.
+        agent: Whose steps, in an environment with several agents.
+        actions: ``"executed"`` is what happened; ``"proposed"`` is what the learner wanted.
+        batch_size: Steps per batch; by default about 128 MiB of observations.
+
+    Returns:
+        How many steps were added.
+
+    Raises:
+        WrongBufferError: observations or actions do not fit the buffer's spaces.
+        ConfigurationError: an unknown ``actions``.
+    """
+    if batch_size is None:
+        batch_size = int(np.clip(_BATCH_BYTES // _observation_bytes(buffer), 1024, 65536))
+    batches = store.transitions(env_id=env_id, agent=agent, trial_ids=trial_ids, batch_size=batch_size)
+    return write_transitions(buffer, batches, actions=actions)
+
+
+def write_transitions(
+    buffer: ReplayBuffer,
+    batches: Iterable[TransitionBatch],
+    *,
+    actions: Literal["executed", "proposed"] = "executed",
+) -> int:
+    """Add batches of transitions to a replay buffer; see :func:`fill_replay_buffer`.
+
+    Returns:
+        How many steps were added.
+    """
+    if actions not in ("executed", "proposed"):
+        raise ConfigurationError(f"actions={actions!r} is unknown; choose 'executed' or 'proposed'")
+    added = 0
+    for batch in batches:
+        if len(batch.rewards):
+            _write(buffer, _Rows(buffer, batch, actions))
+            added += len(batch.rewards)
+    return added
+
+
+class _Rows:
+    """A batch, as the buffer would hold it: ``(n_rows, n_envs, ...)`` by fancy indexing with ``index``."""
+
+    def __init__(self, buffer: ReplayBuffer, batch: TransitionBatch, actions: str) -> None:
+        encoder = ActionEncoder(buffer.action_space, scaled=True)
+        proposed = _fit_actions(buffer, batch.proposed_actions)
+        executed = _fit_actions(buffer, batch.actions)
+        self.observations = _fit_observations(buffer, batch.observations)
+        self.next_observations = _fit_observations(buffer, batch.next_observations)
+        self.proposed_actions = encoder.encode(proposed).reshape(-1, buffer.action_dim)
+        self.actions = self.proposed_actions
+        if actions == "executed":
+            self.actions = encoder.encode(executed).reshape(-1, buffer.action_dim)
+        self.rewards = np.array(batch.rewards, np.float32)
+        self.is_intervention = np.asarray(batch.is_intervention, np.bool_)
+        terminated, truncated = np.asarray(batch.terminated, np.bool_), np.asarray(batch.truncated, np.bool_)
+        self.dones = (terminated | truncated).astype(np.float32)
+        self.timeouts = (truncated & ~terminated & buffer.handle_timeout_termination).astype(np.float32)
+
+        n = len(self.rewards)
+        n_rows = -(-n // buffer.n_envs)
+        first = np.minimum(np.arange(buffer.n_envs) * n_rows, n - n_rows)
+        self.index = first + np.arange(n_rows)[:, None]
+
+        goes_on = np.zeros(n, np.bool_)
+        ticks = getattr(batch, "ticks", None)
+        goes_on[:-1] = self.dones[:-1] == 0 if ticks is None else np.diff(ticks) == 1
+        goes_on &= self.dones == 0
+        self._treat_boundaries(buffer, goes_on)
+        goes_on[self.index[-1]] = False
+        breaks = ~goes_on & (self.dones == 0)
+        # A stretch that breaks off bootstraps, and no n-step window leaves it; where the next observation is
+        # lost to the next stretch (one array holds both), it ends instead.
+        self.timeouts[breaks] = float(not buffer.optimize_memory_usage)
+        self.dones[breaks] = 1.0
+
+    def _treat_boundaries(self, buffer: ReplayBuffer, goes_on: npt.NDArray[np.bool_]) -> None:
+        if not holds_takeovers(buffer) or buffer.boundary == "through":
+            return
+        flags = self.is_intervention
+        before = np.append(~flags[:-1] & flags[1:] & goes_on[:-1], False)
+        if buffer.boundary == "penalty":
+            self.rewards[before] -= buffer.switch_penalty
+        else:
+            self.timeouts[before] = 1.0
+
+
+def _write(buffer: ReplayBuffer, rows: _Rows) -> None:
+    if isinstance(buffer, HerReplayBuffer) or type(buffer).add not in _WRITES_ONE_ROW:
+        _add_one_by_one(buffer, rows)
+        return
+    size = buffer.buffer_size
+    end = buffer.pos + len(rows.index)
+    index = rows.index[-size:]
+    where = np.arange(end - len(index), end) % size
+    for target, source in _pairs(buffer.observations, rows.observations):
+        target[where] = source[index]
+    if buffer.optimize_memory_usage:
+        for target, source in _pairs(buffer.observations, rows.next_observations):
+            target[end % size] = source[index[-1]]
+    else:
+        for target, source in _pairs(buffer.next_observations, rows.next_observations):
+            target[where] = source[index]
+    for name in ("actions", "rewards", "dones", "timeouts"):
+        getattr(buffer, name)[where] = getattr(rows, name)[index]
+    if holds_takeovers(buffer):
+        buffer.is_intervention[where] = rows.is_intervention[index]
+        buffer.proposed_actions[where] = rows.proposed_actions[index]
+    buffer.full = buffer.full or end >= size
+    buffer.pos = end % size
+
+
+def _add_one_by_one(buffer: ReplayBuffer, rows: _Rows) -> None:
+    """Add rows through a buffer's own ``add``: HER's keeps the books of its episodes."""
+    for index in rows.index:
+        row = buffer.pos
+        infos = [{"TimeLimit.truncated": bool(timeout)} for timeout in rows.timeouts[index]]
+        buffer.add(
+            _take(rows.observations, index),  # type: ignore[arg-type]
+            _take(rows.next_observations, index),  # type: ignore[arg-type]
+            rows.actions[index],
+            rows.rewards[index],
+            rows.dones[index],
+            infos,
+        )
+        if holds_takeovers(buffer):
+            buffer.is_intervention[row] = rows.is_intervention[index]
+            buffer.proposed_actions[row] = rows.proposed_actions[index]
+
+
+def _pairs(target: Any, source: Any) -> list[tuple[Array, Array]]:
+    if isinstance(target, dict):
+        return [(target[key], source[key]) for key in target]
+    return [(target, source)]
+
+
+def _take(observations: Observations, index: Array) -> Observations:
+    if isinstance(observations, dict):
+        return {key: part[index] for key, part in observations.items()}
+    return observations[index]
+
+
+def _observation_bytes(buffer: ReplayBuffer) -> int:
+    pairs = _pairs(buffer.observations, buffer.observations)
+    return max(sum(int(part[0, 0].nbytes) for part, _ in pairs), 1)
+
+
+def _fit_observations(buffer: ReplayBuffer, observations: Any) -> Observations:
+    """Return stored observations in the buffer's shapes.
+
+    Raises:
+        WrongBufferError: they are of another space.
+    """
+    if not isinstance(buffer.observation_space, spaces.Dict):
+        return _fit(observations, tuple(buffer.obs_shape), buffer.observation_space, "observations")
+    if not isinstance(observations, dict) or set(observations) != set(buffer.observation_space.spaces):
+        stored = f"the keys {sorted(observations)}" if isinstance(observations, dict) else "no keys"
+        raise WrongBufferError(
+            f"the stored observations have {stored}, the buffer holds {buffer.observation_space}: the trials "
+            "are of another environment (choose with env_id=), or the model was made with other wrappers"
+        )
+    shapes: Any = buffer.obs_shape
+    return {
+        key: _fit(observations[key], tuple(shapes[key]), space, f"observations[{key!r}]")
+        for key, space in buffer.observation_space.spaces.items()
+    }
+
+
+def _fit(stored: Any, shape: tuple[int, ...], space: spaces.Space[Any], what: str) -> Array:
+    if isinstance(stored, np.ndarray) and np.can_cast(stored.dtype, space.dtype or stored.dtype, "same_kind"):
+        if stored.shape[1:] == shape:
+            return stored
+        if stored.shape[1:] == () and shape == (1,):  # Discrete
+            return stored.reshape(-1, 1)
+        if stored.ndim == 4 and (stored.shape[3], *stored.shape[1:3]) == shape:  # VecTransposeImage
+            return np.moveaxis(stored, 3, 1)
+    found = f"{stored.shape[1:]} {stored.dtype}" if isinstance(stored, np.ndarray) else type(stored).__name__
+    raise WrongBufferError(
+        f"the stored {what} are {found}, the buffer holds {shape} {space.dtype}: the trials are of another "
+        "environment (choose with env_id=), or the model sees it through wrappers outside the trial (frame "
+        "stacks, normalisation of observations...), which belong inside"
+    )
+
+
+def _fit_actions(buffer: ReplayBuffer, actions: Any) -> Array:
+    """Return stored actions, which are of the buffer's action space.
+
+    Raises:
+        WrongBufferError: they are not.
+    """
+    space = buffer.action_space
+    found = np.asarray(actions)
+    complaint = None
+    if found.ndim == 0 or int(np.prod(found.shape[1:])) != buffer.action_dim or found.dtype == object:
+        complaint = f"have the shape {found.shape[1:]} and dtype {found.dtype}"
+    elif not np.can_cast(found.dtype, buffer.actions.dtype, "same_kind"):
+        complaint = f"are {found.dtype}"
+    elif isinstance(space, spaces.Discrete):
+        if found.min() < space.start or found.max() >= space.start + space.n:
+            complaint = f"reach from {found.min()} to {found.max()}"
+    elif isinstance(space, spaces.Box):
+        slack = 1e-4 * (space.high - space.low) + 1e-6
+        if (found < space.low - slack).any() or (found > space.high + slack).any():
+            complaint = f"reach from {found.min()} to {found.max()}"
+    if complaint is not None:
+        raise WrongBufferError(
+            f"the stored actions {complaint}, the buffer's action space is {space}: the trials are of "
+            "another environment (choose with env_id=), or a wrapper outside the trial changes the model's "
+            "actions"
+        )
+    return found
