@@ -200,7 +200,7 @@ class TrialCatalog:
     def streams(self, env_id: str | None) -> list[StoredStream]:
         """Return the streams of an environment (``None``: of all), in the order of their opening."""
         found = self._database.query(
-            "SELECT id FROM streams WHERE ?1 IS NULL OR env_id = ?1 ORDER BY id", (env_id,)
+            "SELECT id FROM streams WHERE env_id = coalesce(?, env_id) ORDER BY id", (env_id,)
         )
         return [self.stream(row[0]) for row in found]
 

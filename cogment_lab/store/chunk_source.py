@@ -42,10 +42,10 @@ class ChunkSource:
         """
         # All chunks that end with the trial, and the first that goes on beyond it.
         found = self._database.query(
-            "SELECT id FROM chunks WHERE stream = ?1 AND agent = ?2 AND last_trial = ?3 UNION ALL"
-            " SELECT id FROM (SELECT id, first_trial FROM chunks WHERE stream = ?1 AND agent = ?2"
-            " AND last_trial > ?3 ORDER BY last_trial, id LIMIT 1) WHERE first_trial <= ?3",
-            (stream.id, agent, number),
+            "SELECT id FROM chunks WHERE stream = ? AND agent = ? AND last_trial = ? UNION ALL"
+            " SELECT id FROM (SELECT id, first_trial FROM chunks WHERE stream = ? AND agent = ?"
+            " AND last_trial > ? ORDER BY last_trial, id LIMIT 1) WHERE first_trial <= ?",
+            (stream.id, agent, number, stream.id, agent, number, number),
         )
         return [self.read(chunk, layout).of_trial(number) for chunk in sorted(row[0] for row in found)]
 
@@ -93,9 +93,9 @@ class ChunkSource:
 
     def _damaged(self, chunk: int, error: Exception) -> CorruptStoreError:
         names: list[Any] = self._database.query(
-            f"SELECT trial_id FROM trials t, chunks c WHERE c.id = ? AND t.id >> {TRIAL_BITS} = c.stream"
-            " AND t.id BETWEEN c.stream << ?2 | c.first_trial AND c.stream << ?2 | c.last_trial LIMIT 6",
-            (chunk, TRIAL_BITS),
+            f"SELECT trial_id FROM chunks c JOIN trials t ON t.id BETWEEN c.stream << {TRIAL_BITS} | c.first_trial"
+            f" AND c.stream << {TRIAL_BITS} | c.last_trial WHERE c.id = ? LIMIT 6",
+            (chunk,),
         )
         shown = ", ".join(repr(row[0]) for row in names[:5]) + (", ..." if len(names) > 5 else "")
         return CorruptStoreError(

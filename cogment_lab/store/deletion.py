@@ -23,7 +23,7 @@ def delete_trials(connection: sqlite3.Connection, trials: Sequence[int]) -> None
             connection.execute(f"DELETE FROM events WHERE trial IN ({marks})", page)
         for stream in {trial >> TRIAL_BITS for trial in trials}:
             connection.execute(
-                "DELETE FROM chunks WHERE stream = ?1 AND NOT EXISTS (SELECT 1 FROM trials"
-                " WHERE id BETWEEN ?1 << ?2 | first_trial AND ?1 << ?2 | last_trial)",
-                (stream, TRIAL_BITS),
+                "DELETE FROM chunks WHERE stream = ? AND NOT EXISTS (SELECT 1 FROM trials"
+                f" WHERE id BETWEEN stream << {TRIAL_BITS} | first_trial AND stream << {TRIAL_BITS} | last_trial)",
+                (stream,),
             )

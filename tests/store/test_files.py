@@ -179,7 +179,7 @@ def test_options_that_cannot_work_are_refused(path: Path) -> None:
 
 
 READ_ONLY = """
-import os, sys
+import os, sys, urllib.parse  # what is imported later, another user may not be allowed to read
 from cogment_lab.errors import StoreReadOnlyError
 from cogment_lab.store import TrialStore
 from store_helpers import make_spec
