@@ -1,6 +1,7 @@
 """Deep Q-learning from Demonstrations, fed by people who take over while it learns.
 
-Source: Hester et al., "Deep Q-learning from Demonstrations", AAAI 2018 (arXiv:1704.03732). Its equations carry no
+Source: Hester et al., "Deep Q-learning from Demonstrations", AAAI 2018 (arXiv:1704.03732). Its equations
+    carry no
 numbers; comments below name them by their symbols (J_DQ, J_E, J, all of the section "Deep Q-Learning from
 Demonstrations") and by the lines of its Algorithm 1.
 
@@ -27,8 +28,8 @@ from cogment_lab.integrations.sb3.replay_buffers import (
 )
 from gymnasium import spaces
 from stable_baselines3 import DQN
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import polyak_update
@@ -46,9 +47,9 @@ __all__ = ["DQfD"]
 class DQfD(DQN):
     """DQN with a second buffer of demonstrations and a large-margin loss on it.
 
-    Every step in which a teacher's action is executed goes into both buffers; :meth:`add_demonstrations` fills
-    the second one with recorded trials. ``learn``, ``predict``, ``save``, ``load``, callbacks and loggers are
-    Stable-Baselines3's. Works with ``TrialCallback`` (for the page and the log) and without.
+    Every step in which a teacher's action is executed goes into both buffers; :meth:`add_demonstrations`
+    fills the second one with recorded trials. ``learn``, ``predict``, ``save``, ``load``, callbacks and
+    loggers are Stable-Baselines3's. Works with ``TrialCallback`` (for the page and the log) and without.
 
     Besides DQN's, it logs ``train/margin_loss``, ``train/td_loss`` and ``train/demo_size``.
 
@@ -61,8 +62,8 @@ class DQfD(DQN):
         double_q: Let the online network choose the action that the target network values (J_DQ).
         pretrain_steps: Gradient steps on demonstrations alone when ``learn`` is first called (phase one).
         demo_buffer_size: How many demonstrated steps are kept; beyond that the oldest make way.
-        boundary: What to make of the agent's step before a takeover; see :class:`TakeoverReplayBuffer`. One-step
-            targets bootstrap there anyway, so ``"cut"`` is ``"through"`` here.
+        boundary: What to make of the agent's step before a takeover; see :class:`TakeoverReplayBuffer`.
+            One-step targets bootstrap there anyway, so ``"cut"`` is ``"through"`` here.
         switch_penalty: See ``boundary``.
         learning_rate: Of Adam. The following defaults suit control tasks with vector observations.
         buffer_size: Of the agent's own replay buffer.
@@ -73,7 +74,8 @@ class DQfD(DQN):
         target_update_interval: As in DQN.
         exploration_fraction: As in DQN.
         exploration_final_eps: As in DQN.
-        replay_buffer_class: One of this package's takeover buffers; chosen by the observation space by default.
+        replay_buffer_class: One of this package's takeover buffers; chosen by the observation space by
+            default.
         replay_buffer_kwargs: Passed to it.
         **dqn_kwargs: Passed to DQN. For the paper's L2 loss, give ``policy_kwargs={"optimizer_kwargs":
             {"weight_decay": 1e-5}}``.
@@ -166,12 +168,12 @@ class DQfD(DQN):
         demo_class = TakeoverDictReplayBuffer if is_dict else TakeoverReplayBuffer
         if self.replay_buffer_class is None:
             self.replay_buffer_class = demo_class
-        super()._setup_model()
-        if not holds_takeovers(self.replay_buffer):  # type: ignore[arg-type]
+        if not getattr(self.replay_buffer_class, "handles_takeovers", False):
             raise WrongBufferError(
-                f"DQfD needs to know which steps were takeovers, and {self.replay_buffer_class.__name__} does not "
-                f"keep that: leave out replay_buffer_class, or pass {demo_class.__name__}"
+                f"DQfD needs to know which steps were takeovers, and {self.replay_buffer_class.__name__} does "
+                f"not keep that: leave out replay_buffer_class, or pass {demo_class.__name__}"
             )
+        super()._setup_model()
         self.demo_buffer = demo_class(
             self.demo_buffer_size, self.observation_space, self.action_space, device=self.device
         )
@@ -215,8 +217,8 @@ class DQfD(DQN):
         return added
 
     def save_demonstrations(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
-        """Save the demonstrations as a pickle file; ``save`` leaves them out, as it does the replay buffer."""
-        save_to_pkl(path, self.demo_buffer, self.verbose)
+        """Save the demonstrations as a pickle file; ``save`` leaves them out, as it does the replay
+        buffer.""" save_to_pkl(path, self.demo_buffer, self.verbose)
 
     def load_demonstrations(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """Load what :meth:`save_demonstrations` saved; only files that you trust."""
@@ -305,11 +307,11 @@ class DQfD(DQN):
 
             values = self.q_net(observations)
             taken = values.gather(1, actions.long())
-            # J_DQ(Q) = (R(s,a) + gamma Q(s_t+1, a_max; theta') - Q(s,a; theta))^2, a_max = argmax_a Q(s_t+1, a;
-            # theta); as a Huber loss, like DQN's.
+            # J_DQ(Q) = (R(s,a) + gamma Q(s_t+1, a_max; theta') - Q(s,a; theta))^2, a_max = argmax_a Q(s_t+1,
+            # a; theta); as a Huber loss, like DQN's.
             td_loss = F.smooth_l1_loss(taken, self._targets(next_observations, dones, rewards))
-            # J_E(Q) = max_a [Q(s,a) + l(a_E,a)] - Q(s,a_E), on demonstrations only (they come first); l is 0 for
-            # a = a_E and the margin for all others.
+            # J_E(Q) = max_a [Q(s,a) + l(a_E,a)] - Q(s,a_E), on demonstrations only (they come first); l is 0
+            # for a = a_E and the margin for all others.
             margins = th.full_like(values[:n_demo], self.margin).scatter_(1, actions[:n_demo].long(), 0.0)
             violations = (values[:n_demo] + margins).max(1, keepdim=True).values - taken[:n_demo]
             margin_loss = violations.sum() / max(n_demo, 1)

@@ -93,8 +93,9 @@ class ChunkSource:
 
     def _damaged(self, chunk: int, error: Exception) -> CorruptStoreError:
         names: list[Any] = self._database.query(
-            f"SELECT trial_id FROM chunks c JOIN trials t ON t.id BETWEEN c.stream << {TRIAL_BITS} | c.first_trial"
-            f" AND c.stream << {TRIAL_BITS} | c.last_trial WHERE c.id = ? LIMIT 6",
+            "SELECT trial_id FROM chunks c JOIN trials t ON t.id"
+            f" BETWEEN c.stream << {TRIAL_BITS} | c.first_trial AND c.stream << {TRIAL_BITS} | c.last_trial"
+            " WHERE c.id = ? LIMIT 6",
             (chunk,),
         )
         shown = ", ".join(repr(row[0]) for row in names[:5]) + (", ..." if len(names) > 5 else "")

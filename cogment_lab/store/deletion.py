@@ -23,7 +23,7 @@ def delete_trials(connection: sqlite3.Connection, trials: Sequence[int]) -> None
             connection.execute(f"DELETE FROM events WHERE trial IN ({marks})", page)
         for stream in {trial >> TRIAL_BITS for trial in trials}:
             connection.execute(
-                "DELETE FROM chunks WHERE stream = ? AND NOT EXISTS (SELECT 1 FROM trials"
-                f" WHERE id BETWEEN stream << {TRIAL_BITS} | first_trial AND stream << {TRIAL_BITS} | last_trial)",
+                "DELETE FROM chunks WHERE stream = ? AND NOT EXISTS (SELECT 1 FROM trials WHERE id"
+                f" BETWEEN stream << {TRIAL_BITS} | first_trial AND stream << {TRIAL_BITS} | last_trial)",
                 (stream,),
             )

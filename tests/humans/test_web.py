@@ -319,7 +319,7 @@ def test_the_pages_own_origin_and_listed_ones_are_let_in() -> None:
 
 def test_files_outside_the_page_are_not_served(ui: WebUI) -> None:
     url = f"http://127.0.0.1:{ui.port}"
-    for path in ("/page/../server.py", "/page/%2e%2e/server.py", "/page/..%2fserver.py", "/page//etc/passwd"):
+    for path in ("/site/../server.py", "/site/%2e%2e/server.py", "/site/..%2fserver.py", "/site//etc/passwd"):
         assert httpx.get(url + path).status_code == 404
     index = httpx.get(url + "/")
     assert index.status_code == 200

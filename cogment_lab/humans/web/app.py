@@ -20,7 +20,7 @@ from cogment_lab.humans.web.viewer import Viewer
 
 __all__ = ["PageConfig", "make_app"]
 
-_PAGE = Path(__file__).parent / "page"
+_SITE = Path(__file__).parent / "site"
 _PROTOCOL = "cogment_lab.seat.v1"
 _HEADERS = {
     "Content-Security-Policy": (
@@ -110,7 +110,7 @@ def make_app(config: PageConfig) -> FastAPI:
 
     @app.get("/")
     async def index() -> FileResponse:
-        return FileResponse(_PAGE / "index.html")
+        return FileResponse(_SITE / "index.html")
 
     @app.get("/api/seats")
     async def seats(authorization: str = Header(default="")) -> JSONResponse:
@@ -135,5 +135,5 @@ def make_app(config: PageConfig) -> FastAPI:
             return
         await Viewer(websocket, room, client[:64]).serve()
 
-    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+    app.mount("/site", StaticFiles(directory=_SITE), name="site")
     return app

@@ -300,7 +300,12 @@ class WebSeat:
     def _held_action(self) -> Any:
         assert self._keymap is not None and self._trial is not None
         if self._controls is not None:
-            return _from_json(self._controls, self._trial.action_space)
+            try:
+                return _from_json(self._controls, self._trial.action_space)
+            except (TypeError, ValueError, OverflowError):  # the page's controls never send that
+                assert self._narration is not None
+                self._narration.refused += 1
+                self._controls = None
         return self._keymap.resolve(self._held)
 
     def _wait_for(self, condition: Any, timeout: float | None = None) -> None:

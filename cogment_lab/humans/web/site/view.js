@@ -6,7 +6,7 @@ export const $ = (id) => document.getElementById(id);
 const PHASES = {
   waiting: "… Waiting for a trial",
   autonomous: "▶ AGENT IS FLYING",
-  correcting: "✋ YOU are flying",
+  correcting: "YOU are flying",
   paused: "❚❚ PAUSED",
   learning: "⟳ LEARNING",
   offline: "⚠ OFFLINE · the agent is flying",

@@ -1,0 +1,67 @@
+// The seat's connection: opens, reopens, tells who listens. No knowledge of what is shown.
+
+const BACKOFF_MS = [300, 600, 1200, 2400, 4000];
+const PING_MS = 5000;
+export const FINAL = { 4401: "token", 4403: "origin", 4404: "seat", 4429: "flood" };
+
+/** A per-tab id that survives a reload, so that the same tab drives again. */
+function clientId() {
+  let id = sessionStorage.getItem("cogment-client");
+  if (!id) {
+    id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    sessionStorage.setItem("cogment-client", id);
+  }
+  return id;
+}
+
+export class SeatSocket {
+  /**
+   * @param {string} seat name of the seat
+   * @param {string} token
+   * @param {{onText: (message: any) => void, onFrame: (data: ArrayBuffer) => void,
+   *          onState: (state: string, detail: number) => void}} listener
+   */
+  constructor(seat, token, listener) {
+    this.listener = listener;
+    this.token = token;
+    this.attempt = 0;
+    this.roundTrip = 0;
+    const url = new URL(`./api/seats/${encodeURIComponent(seat)}/socket?client=${clientId()}`, location.href);
+    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    this.url = url.href;
+    this.open();
+    setInterval(() => this.ping(), PING_MS);
+  }
+
+  open() {
+    const socket = new WebSocket(this.url, ["cogment_lab.seat.v1", `token.${this.token}`]);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    socket.onopen = () => {
+      this.attempt = 0;
+      this.listener.onState("open", 0);
+      this.send({ type: "visible", visible: !document.hidden });
+      this.ping();
+    };
+    socket.onmessage = (event) => {
+      if (typeof event.data !== "string") return this.listener.onFrame(event.data);
+      const message = JSON.parse(event.data);
+      if (message.type === "pong") this.roundTrip = performance.now() - message.t;
+      else this.listener.onText(message);
+    };
+    socket.onclose = (event) => {
+      if (FINAL[event.code]) return this.listener.onState("refused", event.code);
+      this.attempt += 1;
+      this.listener.onState("lost", this.attempt);
+      setTimeout(() => this.open(), BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length) - 1]);
+    };
+  }
+
+  ping() {
+    this.send({ type: "ping", id: 0, t: performance.now() });
+  }
+
+  send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+}

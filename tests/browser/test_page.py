@@ -1,0 +1,192 @@
+"""The seat's page in a real browser: what a person does, and what comes of it in the store."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import cogment_lab
+
+pytestmark = pytest.mark.browser
+DEADLINE_MS = 15_000
+MAIN_ENGINE = 2
+
+
+def painted(page: Page, more_than: int) -> None:
+    page.wait_for_function(f"window.cogmentSeat?.framesPainted > {more_than}", timeout=DEADLINE_MS)
+
+
+def status(page: Page, condition: str) -> Any:
+    page.wait_for_function(
+        f"(s => s && ({condition}))(window.cogmentSeat?.lastStatus)", timeout=DEADLINE_MS, polling=50
+    )
+    return page.evaluate("window.cogmentSeat.lastStatus")
+
+
+def phase(page: Page, name: str) -> None:
+    page.wait_for_selector(f"#phase[data-phase={name}]", timeout=DEADLINE_MS)
+
+
+def test_watch_take_over_release_reload_and_take_over_again(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 5)
+    phase(page, "autonomous")
+    assert "token" not in page.url, "the token leaves the address bar"
+    expect(page.locator("#env")).to_have_text("LunarLander-v3")
+    expect(page.locator("#hint")).to_contain_text("Hold SPACE", timeout=DEADLINE_MS)
+
+    page.keyboard.down("Space")
+    page.keyboard.down("ArrowUp")
+    phase(page, "correcting")
+    expect(page.locator("#phase")).to_contain_text("YOU")
+    expect(page.locator("#pressed")).to_have_text("main engine", timeout=DEADLINE_MS)
+    status(page, "s.executed?.by === 'teacher' && s.helped_ticks > 5")
+    if folder := os.environ.get("COGMENT_LAB_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / "seat.png"))
+    page.keyboard.up("ArrowUp")
+    page.keyboard.up("Space")
+    phase(page, "autonomous")
+    expect(page.locator("#hint")).to_contain_text("steps of yours are in its memory")
+
+    trial = status(page, "true")["trial_id"]
+    page.keyboard.down("Space")
+    phase(page, "correcting")
+    page.reload()
+    phase(page, "autonomous")
+    painted(page, 3)
+    assert int(status(page, "true")["trial_id"].split("-")[1]) - int(trial.split("-")[1]) <= 2
+
+    page.keyboard.up("Space")
+    page.keyboard.down("Space")
+    page.keyboard.down("ArrowUp")
+    phase(page, "correcting")
+    again = status(page, "s.executed?.by === 'teacher' && s.executed.label === 'main engine'")["trial_id"]
+    page.keyboard.up("Space")
+    trainer.stop()
+    phase(page, "closed")
+
+    with cogment_lab.TrialStore("page.db") as store:
+        data = store.load(again)["gym"]
+        kinds = {kind for info in store.trials() for _, kind, payload, _ in store.events(info.trial_id)}
+        lost = [
+            payload
+            for info in store.trials()
+            for _, kind, payload, _ in store.events(info.trial_id)
+            if kind == "phase" and payload["request"] == "lost"
+        ]
+    assert (data.actions[data.is_intervention] == MAIN_ENGINE).any()
+    assert (data.proposed_actions == 0).all()
+    assert "pace" in kinds and lost, "the reload handed control back, and that is recorded"
+
+
+def test_losing_focus_releases_everything(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    page.keyboard.down("Space")
+    page.keyboard.down("ArrowLeft")
+    phase(page, "correcting")
+    page.evaluate("window.dispatchEvent(new Event('blur'))")
+    phase(page, "autonomous")
+    expect(page.locator("#pressed")).to_have_text("–")
+
+
+def test_toggle_pause_step_and_pace_by_keyboard_and_mouse(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    page.keyboard.press("t")
+    phase(page, "correcting")
+    page.keyboard.press("t")
+    phase(page, "autonomous")
+    page.keyboard.press("p")
+    phase(page, "paused")
+    ticks = trainer.env.trial.all_ticks
+    page.keyboard.press(".")
+    status(page, f"s.all_ticks === {ticks + 1}")
+    page.keyboard.press("p")
+    phase(page, "autonomous")
+    page.click("#pace-quarter")
+    status(page, "s.pace === 'quarter'")
+    page.keyboard.press("Space")
+    assert status(page, "true")["pace"] == "quarter", "SPACE presses no button that has the focus"
+    page.click("#pace-max")
+    status(page, "s.pace === 'max'")
+
+
+def test_an_on_screen_button_flies_while_it_is_held(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    button = page.locator("#keys button", has_text="main engine")
+    box = button.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    status(page, "s.phase === 'correcting' && s.executed?.label === 'main engine'")
+    expect(button).to_have_class("lit")
+    page.mouse.up()
+    phase(page, "autonomous")
+
+
+def test_a_second_tab_may_watch_or_move_the_seat(page: Page, browser: Browser, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    other = browser.new_page()
+    other.goto(trainer.ui.url)
+    painted(other, 2)
+    expect(other.locator("#banner")).to_contain_text("Already seated elsewhere")
+    other.click("#move-seat")
+    expect(page.locator("#banner")).to_contain_text("Already seated elsewhere", timeout=DEADLINE_MS)
+    other.keyboard.down("Space")
+    phase(other, "correcting")
+    other.close()
+    phase(page, "autonomous")
+
+
+def test_a_computing_learner_is_shown(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    go_on = threading.Event()
+    trainer.before_step = lambda: go_on.wait(20)
+    phase(page, "learning")
+    go_on.set()
+    phase(page, "autonomous")
+
+
+def test_stop_ends_the_training_and_the_page_says_so(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    page.click("#stop")
+    phase(page, "closed")
+    expect(page.locator("#overlay")).to_contain_text("Training finished")
+
+
+def test_a_server_that_is_gone_is_shown_as_offline(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    trainer.ui.close()
+    phase(page, "offline")
+    expect(page.locator("#banner")).to_contain_text("the agent is flying")
+
+
+def test_a_bad_link_asks_for_a_new_one(page: Page, trainer: Any) -> None:
+    page.goto(f"http://127.0.0.1:{trainer.ui.port}/?token=not-the-token")
+    expect(page.locator("h1")).to_have_text("Ask for a new link")
+
+
+def test_a_phone_sees_everything_without_scrolling_sideways(browser: Browser, trainer: Any) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_the_page_weighs_less_than_150_kb(page: Page, trainer: Any) -> None:
+    sizes: list[int] = []
+    page.on("response", lambda response: sizes.append(len(response.body())))
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    assert 10_000 < sum(sizes) < 150_000
