@@ -1,8 +1,7 @@
 """Deep Q-learning from Demonstrations, fed by people who take over while it learns.
 
-Source: Hester et al., "Deep Q-learning from Demonstrations", AAAI 2018 (arXiv:1704.03732). Its equations
-    carry no
-numbers; comments below name them by their symbols (J_DQ, J_E, J, all of the section "Deep Q-Learning from
+Source: Hester et al., "Deep Q-learning from Demonstrations", AAAI 2018 (arXiv:1704.03732). Its equations have
+no numbers; comments below name them by their symbols (J_DQ, J_E, J, all of the section "Deep Q-Learning from
 Demonstrations") and by the lines of its Algorithm 1.
 
 What differs from the paper: demonstrations fill a fixed share of each batch instead of being prioritised, and
@@ -125,12 +124,13 @@ class DQfD(DQN):
         if not 0.0 <= demo_ratio <= 1.0:
             raise ConfigurationError(f"demo_ratio={demo_ratio} is no share")
         if margin < 0.0 or margin_weight < 0.0:
-            raise ConfigurationError(f"margin={margin} and margin_weight={margin_weight} must not be negative")
-        if pretrain_steps < 0 or demo_buffer_size < 1:
             raise ConfigurationError(
-                f"pretrain_steps={pretrain_steps} must not be negative, demo_buffer_size={demo_buffer_size} be "
-                "at least 1"
+                f"neither margin={margin} nor margin_weight={margin_weight} may be negative"
             )
+        if pretrain_steps < 0:
+            raise ConfigurationError(f"pretrain_steps={pretrain_steps} must not be negative")
+        if demo_buffer_size < 1:
+            raise ConfigurationError(f"demo_buffer_size={demo_buffer_size}: at least 1")
         if dqn_kwargs.get("n_steps", 1) != 1:
             raise ConfigurationError(f"n_steps={dqn_kwargs['n_steps']}: DQfD's returns are one-step here")
         self.demo_ratio = demo_ratio
@@ -170,8 +170,8 @@ class DQfD(DQN):
             self.replay_buffer_class = demo_class
         if not getattr(self.replay_buffer_class, "handles_takeovers", False):
             raise WrongBufferError(
-                f"DQfD needs to know which steps were takeovers, and {self.replay_buffer_class.__name__} does "
-                f"not keep that: leave out replay_buffer_class, or pass {demo_class.__name__}"
+                f"{self.replay_buffer_class.__name__} does not keep which steps were takeovers, which DQfD "
+                f"needs: leave out replay_buffer_class, or pass {demo_class.__name__}"
             )
         super()._setup_model()
         self.demo_buffer = demo_class(
@@ -203,13 +203,13 @@ class DQfD(DQN):
             WrongBufferError: they are of other spaces than the model's.
             ConfigurationError: there are none.
         """
+        found: Any = source
         if hasattr(source, "transitions"):
             added = fill_replay_buffer(
-                self.demo_buffer, source, env_id=env_id, trial_ids=trial_ids, agent=agent
+                self.demo_buffer, found, env_id=env_id, trial_ids=trial_ids, agent=agent
             )
         else:
-            batches: Any = [source] if hasattr(source, "observations") else source
-            added = write_transitions(self.demo_buffer, batches)
+            added = write_transitions(self.demo_buffer, [found] if hasattr(source, "observations") else found)
         if not added:
             raise ConfigurationError(
                 f"{source!r} holds no step of env_id={env_id!r}, trial_ids={trial_ids}, agent={agent!r}"
@@ -217,8 +217,8 @@ class DQfD(DQN):
         return added
 
     def save_demonstrations(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
-        """Save the demonstrations as a pickle file; ``save`` leaves them out, as it does the replay
-        buffer.""" save_to_pkl(path, self.demo_buffer, self.verbose)
+        """Save the demonstrations as a pickle file; ``save`` leaves them out, like the replay buffer."""
+        save_to_pkl(path, self.demo_buffer, self.verbose)
 
     def load_demonstrations(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """Load what :meth:`save_demonstrations` saved; only files that you trust."""
@@ -241,7 +241,7 @@ class DQfD(DQN):
         for index in np.flatnonzero(replay_buffer.is_intervention[row]):
             # In control without a hand on the controls: nobody showed anything.
             if not infos[index].get("is_fallback"):
-                self._demonstrate(replay_buffer, row, index, infos[index])
+                self._demonstrate(replay_buffer, row, int(index), infos[index])
 
     def _demonstrate(self, replay_buffer: ReplayBuffer, row: int, index: int, info: dict[str, Any]) -> None:
         one = slice(index, index + 1)
@@ -318,7 +318,7 @@ class DQfD(DQN):
             loss = td_loss + self.margin_weight * margin_loss  # J(Q)
 
             self.policy.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
             self.policy.optimizer.step()
             td_losses.append(td_loss.item())

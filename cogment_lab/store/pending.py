@@ -72,22 +72,19 @@ class StreamQueue:
         if self.writer is not None:
             self.writer.fail(failure)
 
-    def is_refusing(self) -> bool:
-        """Return whether recording has stopped.
-
-        Raises:
-            StoreError: it has, and the store was opened with ``on_full="stop"``.
-        """
-        failure = None if self.writer is None else self.writer.failure
-        if failure is None:
-            return False
-        if self.on_full == "stop":
-            raise type(failure)(str(failure)) from failure
-        return True
-
     def is_stopped(self) -> bool:
         """Return whether recording has stopped."""
         return self.writer is not None and self.writer.failure is not None
+
+    def complain(self) -> None:
+        """Let the trial stop because recording has, if the store was opened so.
+
+        Raises:
+            StoreError: why recording has stopped.
+        """
+        if self.on_full == "stop" and self.writer is not None and self.writer.failure is not None:
+            failure = self.writer.failure
+            raise type(failure)(str(failure)) from failure
 
     def is_empty(self) -> bool:
         """Return whether nothing waits."""

@@ -38,11 +38,14 @@ class Sink(Protocol):
     def fail(self, failure: StoreError) -> None:
         """Stop recording."""
 
-    def is_refusing(self) -> bool:
-        """Return whether recording has stopped.
+    def is_stopped(self) -> bool:
+        """Return whether recording has stopped."""
+
+    def complain(self) -> None:
+        """Let the trial stop because recording has, if whoever opened the store wants that.
 
         Raises:
-            StoreError: it has, and whoever opened the store wants the trial to stop then.
+            StoreError: why recording has stopped.
         """
 
 
@@ -163,8 +166,9 @@ class AgentRecorder:
     def _hand_over(self, t_acted: int) -> None:
         """Let the writer commit what waits, and wait a moment: it needs the interpreter that we hold."""
         sink = self._sink
-        if sink.is_refusing():
+        if sink.is_stopped():
             self.rows.clear()
+            sink.complain()
             self.renew(t_acted)
             return
         if sink.hand_over(_WAIT_SECONDS):
@@ -216,7 +220,7 @@ class AgentRecorder:
         if self.trial is None:
             raise TrialStateError(
                 f"agent {self.name!r} of {self._env_id} was given a tick outside a trial: call begin() first "
-                "(after a fork: reset the environment)"
+                "(reset the environment, if its store was closed or this process forked)"
             )
         try:
             if self.layout.action.is_integer:

@@ -166,6 +166,10 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
     """Return the version of the file's tables, 0 for an empty file."""
+    if not connection.in_transaction:  # another process may be creating the tables between two statements
+        connection.execute("BEGIN")
+        with connection:
+            return _version(connection, path)
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application == APPLICATION_ID:
@@ -198,7 +202,8 @@ def _create_or_migrate(connection: sqlite3.Connection, path: str) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

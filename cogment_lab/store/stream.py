@@ -89,7 +89,9 @@ class TrialStream:
         if queue.writer is None:
             self._attach(queue)
         self._number = self._running = number = self._number + 1
-        if not queue.is_refusing():
+        if queue.is_stopped():
+            queue.complain()
+        else:
             details = self._details(options, properties, user_id)
             queue.begun.append((number, trial_id, seed, rng_state, details, time.time()))
         for recorder in self._recorders:

@@ -8,6 +8,8 @@ from cogment_lab.algorithms.dqfd import DQfD
 from cogment_lab.integrations.sb3 import TakeoverReplayBuffer, TrialCallback, make_trial_vec_env
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, WrongBufferError
@@ -184,17 +186,21 @@ def test_the_online_network_chooses_and_the_target_network_values(double_q, expe
     torch.testing.assert_close(targets, torch.tensor([[expected], [1.0]]))
 
 
-def test_pretraining_alone_imitates_the_demonstrations(store):
+@pytest.mark.parametrize("margin_weight", [1.0, 0.0])
+def test_pretraining_alone_imitates_the_demonstrations_thanks_to_the_margin(margin_weight, store):
     options = {"batch_size": 32, "learning_rate": 3e-3, "target_update_interval": 100}
-    model = make_model(pretrain_steps=400, policy_kwargs={"net_arch": [64]}, **options)
+    model = make_model(
+        pretrain_steps=200, margin_weight=margin_weight, policy_kwargs={"net_arch": [64]}, **options
+    )
     model.add_demonstrations(store)
     model.learn(1)
-    assert model._n_updates == 400
-    batch = next(store.transitions(batch_size=1000))
-    actions, _ = model.predict(batch.observations, deterministic=True)
-    assert (actions == batch.actions).mean() > 0.85
+    assert model._n_updates == 200
+    env = Monitor(gym.make("CartPole-v1"))
+    env.reset(seed=3)
+    score, _ = evaluate_policy(model, env, 5)
+    assert score > 150 if margin_weight else score < 50
     model.learn(1, reset_num_timesteps=False)
-    assert model._n_updates == 400
+    assert model._n_updates == 200
 
 
 def test_the_same_seed_gives_the_same_model(store):

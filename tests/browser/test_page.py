@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,20 @@ DEADLINE_MS = 15_000
 MAIN_ENGINE = 2
 
 
+def until(page: Page, expression: str) -> None:
+    """Wait for a condition in the page; its own waiting would need ``eval``, which the page forbids."""
+    deadline = time.monotonic() + DEADLINE_MS / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        page.wait_for_timeout(20)
+
+
 def painted(page: Page, more_than: int) -> None:
-    page.wait_for_function(f"window.cogmentSeat?.framesPainted > {more_than}", timeout=DEADLINE_MS)
+    until(page, f"window.cogmentSeat?.framesPainted > {more_than}")
 
 
 def status(page: Page, condition: str) -> Any:
-    page.wait_for_function(
-        f"(s => s && ({condition}))(window.cogmentSeat?.lastStatus)", timeout=DEADLINE_MS, polling=50
-    )
+    until(page, f"(s => Boolean(s && ({condition})))(window.cogmentSeat?.lastStatus)")
     return page.evaluate("window.cogmentSeat.lastStatus")
 
 
@@ -43,7 +50,7 @@ def test_watch_take_over_release_reload_and_take_over_again(page: Page, trainer:
     phase(page, "correcting")
     expect(page.locator("#phase")).to_contain_text("YOU")
     expect(page.locator("#pressed")).to_have_text("main engine", timeout=DEADLINE_MS)
-    status(page, "s.executed?.by === 'teacher' && s.helped_ticks > 5")
+    status(page, "s.executed?.by === 'teacher' && s.all_helped_ticks > 15")
     if folder := os.environ.get("COGMENT_LAB_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / "seat.png"))
     page.keyboard.up("ArrowUp")
@@ -57,7 +64,7 @@ def test_watch_take_over_release_reload_and_take_over_again(page: Page, trainer:
     page.reload()
     phase(page, "autonomous")
     painted(page, 3)
-    assert int(status(page, "true")["trial_id"].split("-")[1]) - int(trial.split("-")[1]) <= 2
+    assert status(page, "true")["trial_id"].split("-")[0] == trial.split("-")[0], "the same training goes on"
 
     page.keyboard.up("Space")
     page.keyboard.down("Space")
@@ -80,6 +87,17 @@ def test_watch_take_over_release_reload_and_take_over_again(page: Page, trainer:
     assert (data.actions[data.is_intervention] == MAIN_ENGINE).any()
     assert (data.proposed_actions == 0).all()
     assert "pace" in kinds and lost, "the reload handed control back, and that is recorded"
+
+
+def test_control_that_is_held_goes_on_in_the_next_trial(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    page.click("#pace-max")
+    page.keyboard.down("Space")
+    number = status(page, "s.phase === 'correcting'")["trial_number"]
+    status(page, f"s.trial_number > {number} && s.phase === 'correcting'")
+    page.keyboard.up("Space")
+    phase(page, "autonomous")
 
 
 def test_losing_focus_releases_everything(page: Page, trainer: Any) -> None:

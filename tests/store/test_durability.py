@@ -445,8 +445,13 @@ def test_training_stops_when_the_disk_is_full_if_told_to(full_path: tuple[Path, 
     path, options = full_path
     store = TrialStore(path, on_full="stop", **options)
     stream = store.open_stream(make_spec())
+    begin(stream, "running")
     with pytest.raises(StoreFullError, match=r"max_gb|disk"):
         fill(store, 150_000)
+    ticks = stream.recorder("gym")
+    for number in range(3):
+        with pytest.raises(StoreFullError):
+            ticks.append(make_tick(number))
     with pytest.raises(StoreFullError):
         begin(stream, "next")
     stream.close()

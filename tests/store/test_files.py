@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,21 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
         assert len(store) == 0
         record_trial(store.open_stream(make_spec()), "a", 2)
         assert len(store) == 1
+
+
+def test_a_store_that_is_being_created_is_no_other_database(path: Path) -> None:
+    execute(path, "PRAGMA journal_mode = WAL")
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> Any:
+            if sql == "PRAGMA user_version":
+                schema.connect(str(path)).close()
+            return super().execute(sql, *arguments)
+
+    connection = sqlite3.connect(path, factory=Interrupted, isolation_level=None)
+    assert schema._version(connection, str(path)) == 0
+    assert schema._version(connection, str(path)) == schema.VERSION
+    connection.close()
 
 
 def test_a_newer_store_is_refused(recorded: Path) -> None:

@@ -1,6 +1,7 @@
 // Keys, buttons, sliders, gamepad: what is held, and what is asked for. Devices only request; the trial decides.
 
 const HEARTBEAT_MS = 250;
+const INSIST_MS = 300;
 const GAMEPAD_DEAD_ZONE = 0.4;
 const typing = (target) => target instanceof HTMLElement && target.matches("input:not([type=range]), textarea, select");
 
@@ -52,8 +53,14 @@ export class Input {
 
   take() {
     this.taken = true;
+    this.takenAt = performance.now();
     this.report();
     this.request("take");
+  }
+
+  /** Ask again for what is still held: a new trial began, or the learner was busy. */
+  insist() {
+    if (this.taken && performance.now() - this.takenAt > INSIST_MS) this.take();
   }
 
   release() {

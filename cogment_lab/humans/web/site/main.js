@@ -55,6 +55,7 @@ function sit(seat) {
       buildControls(message);
     } else if (message.type === "status") {
       state.status = message;
+      if (message.phase === "autonomous" && !message.learning && message.state === "running") input.insist();
     }
     refresh();
   }
