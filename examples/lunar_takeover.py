@@ -2,10 +2,11 @@
 
 import sys
 
-import cogment_lab
 from cogment_lab.algorithms.dqfd import DQfD
-from cogment_lab.humans.scripted import scripted_human
 from cogment_lab.integrations.sb3 import TrialCallback
+
+import cogment_lab
+from cogment_lab.humans.scripted import scripted_human
 
 ENV_ID = "LunarLander-v3"
 

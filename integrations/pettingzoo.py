@@ -110,8 +110,8 @@ class Role:
         action = self.seat.act(observation, None)
         if action is None or not view.action_space.contains(action):
             raise InvalidActionError(
-                f"agent {view.agent!r} of trial {view.trial_id} was given the action {action!r}, which is not "
-                f"in {view.action_space}"
+                f"agent {view.agent!r} of trial {view.trial_id} was given {action!r}, which is no action of "
+                f"{view.action_space}"
             )
         tick.number, tick.observation = tick_number, observation
         tick.proposed_action = tick.executed_action = self._copy(action)

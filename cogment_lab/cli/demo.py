@@ -109,8 +109,8 @@ def build_model(algo: str, env: TrialEnv, *, seed: int | None, tensorboard_log: 
         return PPO(policy, env, rollout_buffer_class=MaskedRolloutBuffer, **common)
     from stable_baselines3 import DQN, SAC, TD3
 
-    learner = {"dqn": DQN, "sac": SAC, "td3": TD3}[algo]
-    return learner(policy, env, learning_starts=1_000, **common)
+    learners: dict[str, type[DQN] | type[SAC] | type[TD3]] = {"dqn": DQN, "sac": SAC, "td3": TD3}
+    return learners[algo](policy, env, learning_starts=1_000, **common)
 
 
 def _teacher(human: str, env_id: str, port: int, headless: bool, console: Console, stack: ExitStack) -> Any:

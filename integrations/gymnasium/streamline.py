@@ -13,8 +13,8 @@ __all__ = ["streamline"]
 def streamline(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     """Return ``env`` without the wrappers that do nothing after the first trial.
 
-    ``gymnasium.make`` adds a checker of the first step and an enforcer of the order of calls. They cost three calls
-    per step for ever; a trial enforces the order itself.
+    ``gymnasium.make`` adds a checker of the first step and an enforcer of the order of calls. They cost three
+    calls per step for ever; a trial enforces the order itself.
     """
     _ = env.spec  # wrappers remember it: it goes on telling how the environment was made
     while isinstance(env, OrderEnforcing | PassiveEnvChecker):

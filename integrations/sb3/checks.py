@@ -52,7 +52,7 @@ def check_proposed(proposed: Any, sent: Any) -> None:
     if same or np.allclose(proposed, sent, rtol=1e-5, atol=1e-6):
         return
     raise ActionWrapperOutside(
-        f"the model sent the action {sent!r} and the trial received {proposed!r}: a wrapper outside the "
+        f"the model sent the action {sent} and the trial received {proposed}: a wrapper outside the "
         f"trial changes actions, so what is stored would be wrong. {_WRAP_INSIDE}"
     )
 

@@ -224,8 +224,7 @@ class TakeoverReplayBuffer(_HoldsTakeovers, ReplayBuffer):
 
     Example:
         >>> from cogment_lab.integrations.sb3 import TakeoverReplayBuffer
-        >>> kwargs = {"replay_buffer_class": TakeoverReplayBuffer, "replay_buffer_kwargs": {"boundary":
-        "cut"}}
+        >>> kwargs = {"replay_buffer_class": TakeoverReplayBuffer}  # DQN("MlpPolicy", env, **kwargs)
     """
 
 

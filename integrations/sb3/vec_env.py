@@ -62,7 +62,7 @@ def make_trial_vec_env(
         **make_kwargs: Passed to :func:`cogment_lab.make`.
 
     Raises:
-        ConfigurationError: ``n_envs`` or ``human_index`` cannot work.
+        ConfigurationError: ``env_id``, ``n_envs`` or ``human_index`` cannot work.
 
     Example:
         >>> from cogment_lab.integrations.sb3 import make_trial_vec_env
@@ -70,6 +70,8 @@ def make_trial_vec_env(
         >>> envs.get_attr("has_teacher")
         [True, False, False, False]
     """
+    if isinstance(env_id, gym.Env):
+        raise ConfigurationError("each environment is made anew: pass an id or a function that makes one")
     if n_envs < 1:
         raise ConfigurationError(f"n_envs={n_envs}: at least one")
     if not 0 <= human_index < n_envs:

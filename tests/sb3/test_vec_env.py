@@ -62,6 +62,11 @@ def test_impossible_numbers_are_refused(wrong):
         make_trial_vec_env("CartPole-v1", **wrong)
 
 
+def test_one_environment_cannot_be_many():
+    with pytest.raises(ConfigurationError, match="anew"):
+        make_trial_vec_env(gym.make("CartPole-v1"), 2)
+
+
 def test_all_that_is_exported_exists():
     assert sorted(dir(sb3)) == sorted(sb3.__all__)
     assert all(getattr(sb3, name) is not None for name in sb3.__all__)
