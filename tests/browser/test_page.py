@@ -82,7 +82,7 @@ def test_watch_take_over_release_reload_and_take_over_again(page: Page, trainer:
     paces = [data["pace"] for _, kind, data, _ in events if kind == "pace"]
     assert (flown.actions[flown.is_intervention] == MAIN_ENGINE).any()
     assert (flown.proposed_actions == 0).all()
-    assert len(handed_back) >= 3 and set(handed_back) <= {"release", "lost"}
+    assert len(handed_back) >= 2 and set(handed_back) <= {"release", "lost"}
     assert paces[:3] == ["live", "max", "live"], "the reload is in the record"
 
 
