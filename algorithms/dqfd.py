@@ -85,7 +85,7 @@ class DQfD(DQN):
 
     Example:
         >>> import cogment_lab
-        >>> from cogment_lab.algorithms.dqfd import DQfD
+        >>> from cogment_lab.algorithms import DQfD
         >>> env = cogment_lab.make("CartPole-v1", teacher=lambda observation: 0, store=None)
         >>> model = DQfD("MlpPolicy", env, learning_starts=10, policy_kwargs={"net_arch": [8]}).learn(20)
         >>> model.demo_buffer.size()

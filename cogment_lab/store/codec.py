@@ -62,11 +62,14 @@ class ValueCodec:
         Raises:
             SpecError: the value does not have the space's structure or number of elements.
         """
+        is_whole = type(value) is np.ndarray and value.size == self._elements
+        if is_whole and value.dtype is self.dtype:  # the usual case
+            return value.tobytes()  # type: ignore[no-any-return]
         fixed: list[bytes] = []
         ragged: list[bytes] = []
         try:
-            if type(value) is np.ndarray and value.size == self._elements:  # one array: the usual case
-                return (value if value.dtype is self.dtype else value.astype(self.dtype)).tobytes()
+            if is_whole:
+                return value.astype(self.dtype).tobytes()  # type: ignore[no-any-return]
             self._put(value, fixed, ragged)
         except SpecError:
             raise

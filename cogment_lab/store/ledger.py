@@ -202,10 +202,13 @@ class StreamLedger:
                 continue
             trial.changed = True
             if counts_all:
-                trial.n_ticks = max(trial.n_ticks, n_ticks)
+                if n_ticks > trial.n_ticks:
+                    trial.n_ticks = n_ticks
                 trial.total_reward += reward
-            trial.terminated |= is_terminated
-            trial.truncated |= is_truncated
+            if is_terminated:
+                trial.terminated = True
+            if is_truncated:
+                trial.truncated = True
         self._account_takeovers(agent, table, starts, numbers)
 
     def _account_takeovers(
@@ -249,7 +252,8 @@ class StreamLedger:
             trial.n_ticks, trial.total_reward, trial.terminated, trial.truncated = progress
         if not (trial.n_ticks or trial.changed or trial.written):
             return None
-        trial.truncated |= not trial.terminated
+        if not trial.terminated:
+            trial.truncated = True
         return self._row(trial, state, end_reason, at, last_observations)
 
     def _running_row(self, trial: _OpenTrial) -> tuple[Any, ...]:

@@ -49,7 +49,7 @@ class TrialStream:
         self._recorders = tuple(self._queue.recorders.values())
         self._number = 0
         self._running: int | None = None
-        self._known_details: tuple[tuple[Mapping[str, str], str | None], str] = (({}, None), "{}")
+        self._known_details: tuple[Mapping[str, str], str | None, str] = ({}, None, "{}")
         attach(self._queue)
         self._finalizer = weakref.finalize(self, _abandon, self._queue)
         self._finalizer.atexit = False
@@ -133,13 +133,13 @@ class TrialStream:
         self, options: Mapping[str, Any] | None, properties: Mapping[str, str], user_id: str | None
     ) -> str:
         """Return them as JSON, encoded anew only if they differ from the previous trial's."""
-        known, coded = self._known_details
-        if options is None and known == (properties, user_id):
+        known_properties, known_user, coded = self._known_details
+        if options is None and properties == known_properties and user_id == known_user:
             return coded
         details = {"options": options, "properties": dict(properties), "user_id": user_id}
         coded = encode_info({key: value for key, value in details.items() if value})
         if options is None:
-            self._known_details = (dict(properties), user_id), coded
+            self._known_details = dict(properties), user_id, coded
         return coded
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from cogment_lab.algorithms.dqfd import DQfD
+from cogment_lab.algorithms import DQfD
 from cogment_lab.integrations.sb3 import TakeoverReplayBuffer, TrialCallback, make_trial_vec_env
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
