@@ -67,6 +67,7 @@ class AgentTrial:
     all_ticks: int = 0
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     acknowledged_by: str | None = "cogment_lab.run"
+    recording_failure: str | None = None
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""

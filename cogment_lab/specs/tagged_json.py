@@ -35,7 +35,7 @@ def to_json(value: Any, *, lossy: bool = False) -> str:
     Raises:
         SpecError: ``value`` holds something else, an integer of thousands of digits, or more than 64 levels.
     """
-    return json.dumps(_encode(value, lossy, 0), allow_nan=False, separators=(",", ":"))
+    return json.dumps(_encode(value, lossy, ()), allow_nan=False, separators=(",", ":"))
 
 
 def from_json(text: str) -> Any:
@@ -52,7 +52,8 @@ def from_json(text: str) -> Any:
         raise SpecError(f"not the JSON of to_json: {error}: {shown(text)}") from error
 
 
-def _encode(value: Any, lossy: bool, depth: int) -> Any:
+def _encode(value: Any, lossy: bool, enclosing: tuple[int, ...]) -> Any:
+    """Encode ``value``, which stands inside the containers of those ids: one of them again is a cycle."""
     if value is None or type(value) in (bool, str):
         return value
     if type(value) is int and value.bit_length() <= _MAX_BITS:
@@ -66,22 +67,25 @@ def _encode(value: Any, lossy: bool, depth: int) -> Any:
         if isinstance(value, np.generic):
             return {"$scalar": [value.dtype.str, data]}
         return {"$array": [value.dtype.str, value.shape, data]}
-    if depth < _MAX_DEPTH:
+    if len(enclosing) < _MAX_DEPTH and id(value) not in enclosing:
+        inside = (*enclosing, id(value))
         if type(value) is list:
-            return [_encode(item, lossy, depth + 1) for item in value]
+            return [_encode(item, lossy, inside) for item in value]
         if type(value) is tuple:
-            return {"$tuple": [_encode(item, lossy, depth + 1) for item in value]}
+            return {"$tuple": [_encode(item, lossy, inside) for item in value]}
         if isinstance(value, dict):
-            return _encode_dict(value, lossy, depth + 1)
+            return _encode_dict(value, lossy, inside)
     if lossy:
         return {"$text": shown(value)}
-    raise SpecError(f"{type(value).__name__} cannot be written as JSON (or nests too deep): {shown(value)}")
+    raise SpecError(
+        f"{type(value).__name__} cannot be written as JSON (or nests too deep, or in itself): {shown(value)}"
+    )
 
 
-def _encode_dict(value: dict[Any, Any], lossy: bool, depth: int) -> dict[str, Any]:
+def _encode_dict(value: dict[Any, Any], lossy: bool, inside: tuple[int, ...]) -> dict[str, Any]:
     if all(type(key) is str and not key.startswith("$") for key in value):
-        return {key: _encode(item, lossy, depth) for key, item in value.items()}
-    pairs = [[_encode(key, lossy, depth), _encode(item, lossy, depth)] for key, item in value.items()]
+        return {key: _encode(item, lossy, inside) for key, item in value.items()}
+    pairs = [[_encode(key, lossy, inside), _encode(item, lossy, inside)] for key, item in value.items()]
     return {"$dict": pairs}
 
 

@@ -97,6 +97,12 @@ class TrialStream:
         for recorder in self._recorders:
             recorder.begin(number)
 
+    @property
+    def failure(self) -> str | None:
+        """Why recording has stopped, ``None`` while it goes on."""
+        writer = self._queue.writer
+        return None if writer is None or writer.failure is None else f"recording stopped: {writer.failure}"
+
     def event(self, tick_number: int, kind: str, data: Mapping[str, Any]) -> None:
         """Keep something that happened between ticks; without effect between trials."""
         if self._running is not None and not self._queue.is_stopped():

@@ -159,6 +159,11 @@ class EmbeddedTrial:
         return self._machine.phase
 
     @property
+    def recording_failure(self) -> str | None:
+        """Why recording has stopped, ``None`` while it goes on (or nothing is recorded)."""
+        return self._recorder.failure if self._recorder is not None else None
+
+    @property
     def player(self) -> Seat | None:
         """Who sits in the player's seat; ``None`` where the caller of ``step`` plays."""
         return self._seats.player

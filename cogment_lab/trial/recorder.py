@@ -20,6 +20,10 @@ class TickRecorder(Protocol):
 class Recorder(Protocol):
     """Keeps the trials of one environment, one after the other."""
 
+    @property
+    def failure(self) -> str | None:
+        """Why recording has stopped, ``None`` while it goes on."""
+
     def begin(
         self,
         trial_id: str,

@@ -53,6 +53,10 @@ class TrialView(Protocol):
     properties: Mapping[str, str]
 
     @property
+    def recording_failure(self) -> str | None:
+        """Why recording has stopped, ``None`` while it goes on (or nothing is recorded)."""
+
+    @property
     def phase(self) -> Phase:
         """The takeover phase."""
 

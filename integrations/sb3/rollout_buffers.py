@@ -121,8 +121,8 @@ class MaskedRolloutBuffer(_MasksTakeovers, RolloutBuffer):
 
     An overridden step keeps its value target, proposed action and log-probability; its advantage becomes the
     mean of its minibatch's other steps, which is 0 once the algorithm has normalised advantages (and plainly
-    0 where it does not), so the policy gradient is that of the other steps. Needs
-    ``TrialCallback(on_policy="mask")``.
+    0 where it does not). So the policy gradient has the direction of the other steps' own; its length shrinks
+    by about the square root of their share. Needs ``TrialCallback(on_policy="mask")``.
 
     Args:
         buffer_size: As in Stable-Baselines3, like every argument not named here.

@@ -46,7 +46,8 @@ class Training:
     """A loop that always proposes action 0, in a thread of its own."""
 
     def __init__(self, **make_kwargs: Any) -> None:
-        self.env = cogment_lab.make("CartPole-v1", store=None, max_episode_steps=50, **make_kwargs)
+        make_kwargs = {"store": None, "max_episode_steps": 50, **make_kwargs}
+        self.env = cogment_lab.make("CartPole-v1", **make_kwargs)
         self.infos: list[dict[str, Any]] = []
         self.env.reset(seed=1)
         self._stop = threading.Event()
@@ -491,6 +492,20 @@ def test_an_environment_without_pictures_shows_a_table_and_the_remedy(ui: WebUI)
     assert len(tab.status["observation"]) == 4
     tab.close()
     training.close()
+
+
+def test_a_record_that_stopped_is_shown_and_training_goes_on(ui: WebUI) -> None:
+    store = cogment_lab.TrialStore("small.db", max_gb=1e-4)
+    training = Training(teacher=ui.seat("teacher", name="fullseat"), store=store)
+    eventually(lambda: training.env.trial.recording_failure, "the store is full")
+    tab = Tab(ui, "fullseat")
+    tab.hear_until(lambda tab: tab.status.get("store_status"), "the page knows")
+    assert "recording stopped" in tab.status["store_status"]
+    ticks = training.env.trial.all_ticks
+    eventually(lambda: training.env.trial.all_ticks > ticks, "training goes on")
+    tab.close()
+    training.close()
+    store.close()
 
 
 @pytest.mark.parametrize("wrong", [{"role": "pilot"}, {"role": "teacher", "name": "../up"}])

@@ -205,3 +205,11 @@ def test_reset_options_that_cannot_be_sent_are_refused(options: dict[Any, Any]) 
 def test_malformed_reset_options_are_refused(text: str) -> None:
     with pytest.raises(SpecError):
         reset_options_of(EnvironmentConfig(reset_options_json=text))
+
+
+def test_values_that_hold_themselves_are_refused_or_cut_short_at_once() -> None:
+    loop: list[object] = []
+    loop += [loop, loop]
+    with pytest.raises(SpecError, match="in itself"):
+        to_json(loop)
+    assert from_json(to_json({"x": loop}, lossy=True))["x"][0].startswith("[")

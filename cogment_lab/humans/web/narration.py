@@ -127,7 +127,7 @@ class Narration:
             "render_ms": round(self.render_ms, 2),
             "question": self.question,
             "countdown": self.countdown,
-            "store_status": getattr(trial, "store_status", None),
+            "store_status": trial.recording_failure and f"{trial.recording_failure}; training goes on",
         }
 
     def _tick_number(self) -> int:
