@@ -51,7 +51,7 @@ class Training:
         self.infos: list[dict[str, Any]] = []
         self.env.reset(seed=1)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -394,18 +394,15 @@ def test_the_server_ends_with_its_owner_even_when_that_is_killed() -> None:
 
 
 def test_a_dead_server_leaves_the_agent_flying(caplog: pytest.LogCaptureFixture) -> None:
-    ui = WebUI(port=0)
-    training = Training(teacher=ui.seat("teacher"))
-    tab = Tab(ui, "teacher")
-    tab.request("take")
-    eventually(lambda: training.env.trial.phase is Phase.CORRECTING, "correcting")
-    assert ui._process is not None
-    ui._process.kill()
-    eventually(lambda: training.env.trial.phase is Phase.AUTONOMOUS, "the agent flies")
-    ticks = training.env.trial.all_ticks
-    eventually(lambda: training.env.trial.all_ticks > ticks + 500, "full speed")
-    training.close()
-    ui.close()
+    with WebUI(port=0) as ui, contextlib.closing(Training(teacher=ui.seat("teacher"))) as training:
+        tab = Tab(ui, "teacher")
+        tab.request("take")
+        eventually(lambda: training.env.trial.phase is Phase.CORRECTING, "correcting")
+        assert ui._process is not None
+        ui._process.kill()
+        eventually(lambda: training.env.trial.phase is Phase.AUTONOMOUS, "the agent flies")
+        ticks = training.env.trial.all_ticks
+        eventually(lambda: training.env.trial.all_ticks > ticks + 500, "full speed")
     assert not any(thread.name.startswith("cogment") for thread in threading.enumerate())
 
 
@@ -485,27 +482,28 @@ def test_an_environment_without_pictures_shows_a_table_and_the_remedy(ui: WebUI)
     seat = ui.seat("teacher", name="blind")
     with pytest.warns(UserWarning, match="rgb_array"):
         training = Training(teacher=seat, render_mode=None)
-    tab = Tab(ui, "blind")
-    tab.hear_until(lambda tab: tab.status.get("observation"), "the table")
-    assert tab.status["renderable"] is False
-    assert "render_mode='rgb_array'" in tab.status["remedy"]
-    assert len(tab.status["observation"]) == 4
-    tab.close()
-    training.close()
+    with contextlib.closing(training):
+        tab = Tab(ui, "blind")
+        tab.hear_until(lambda tab: tab.status.get("observation"), "the table")
+        assert tab.status["renderable"] is False
+        assert "render_mode='rgb_array'" in tab.status["remedy"]
+        assert len(tab.status["observation"]) == 4
+        tab.close()
 
 
 def test_a_record_that_stopped_is_shown_and_training_goes_on(ui: WebUI) -> None:
-    store = cogment_lab.TrialStore("small.db", max_gb=1e-4)
-    training = Training(teacher=ui.seat("teacher", name="fullseat"), store=store)
-    eventually(lambda: training.env.trial.recording_failure, "the store is full")
-    tab = Tab(ui, "fullseat")
-    tab.hear_until(lambda tab: tab.status.get("store_status"), "the page knows")
-    assert "recording stopped" in tab.status["store_status"]
-    ticks = training.env.trial.all_ticks
-    eventually(lambda: training.env.trial.all_ticks > ticks, "training goes on")
-    tab.close()
-    training.close()
-    store.close()
+    seat = ui.seat("teacher", name="fullseat")
+    with (
+        cogment_lab.TrialStore("small.db", max_gb=1e-4) as store,
+        contextlib.closing(Training(teacher=seat, store=store)) as training,
+    ):
+        eventually(lambda: training.env.trial.recording_failure, "the store is full")
+        tab = Tab(ui, "fullseat")
+        tab.hear_until(lambda tab: tab.status.get("store_status"), "the page knows")
+        assert "recording stopped" in tab.status["store_status"]
+        ticks = training.env.trial.all_ticks
+        eventually(lambda: training.env.trial.all_ticks > ticks, "training goes on")
+        tab.close()
 
 
 @pytest.mark.parametrize("wrong", [{"role": "pilot"}, {"role": "teacher", "name": "../up"}])

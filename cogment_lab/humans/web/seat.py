@@ -118,14 +118,16 @@ class WebSeat:
         assert self._narration is not None
         self._narration.begin(observation)
         if self._viewers:
+            self._words[INSIDE] = 1
             self._show_frame(now_ns())
             self._publish("running")
+            self._words[ACTIVE] = now_ns()
+            self._words[INSIDE] = 0
 
     def show(self, proposed_action: Any) -> None:
         """Show what the player is about to do."""
         assert self._narration is not None
         self._narration.propose(proposed_action)
-        self._words[INSIDE] = 1
 
     def poll(self, observation: Any, proposed_action: Any) -> Sequence[Request | Pace] | None:
         """Return what the person asked for since the previous call."""
@@ -175,10 +177,11 @@ class WebSeat:
         """Say that the trial ended."""
         assert self._narration is not None
         self._narration.end(end_reason)
-        self._words[INSIDE] = 0
         if self._viewers:
             self._show_frame(now_ns())
             self._publish("between")
+        self._words[ACTIVE] = now_ns()
+        self._words[INSIDE] = 0
 
     def detach(self) -> None:
         """Leave: the page says that training is finished."""
@@ -239,6 +242,7 @@ class WebSeat:
         self._see_viewers(now, requests)
         if self._viewers:
             words[ACTIVE] = now
+            words[INSIDE] = 1
             if now >= self._next_status:
                 self._publish(self._state)
         if self._reaction_ns:

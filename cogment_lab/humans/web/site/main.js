@@ -157,8 +157,20 @@ function sit(seat) {
         button.dataset.keys = keys.join(" ");
         button.disabled = !driving;
         button.append(Object.assign(document.createElement("kbd"), { textContent: keys.map(keyName).join(" ") }), ` ${label}`);
-        input.holdable(button, () => { keys.forEach((code) => input.press(code)); if (role === "teacher") input.take(); },
-          () => { keys.forEach((code) => input.lift(code)); if (role === "teacher") input.release(); });
+        let borrowed = false; // control that this button took, and gives back
+        input.holdable(
+          button,
+          () => {
+            keys.forEach((code) => input.press(code));
+            borrowed = role === "teacher" && !input.taken;
+            if (borrowed) input.take();
+          },
+          () => {
+            keys.forEach((code) => input.lift(code));
+            if (borrowed) input.release();
+            borrowed = false;
+          },
+        );
         return button;
       }),
     );

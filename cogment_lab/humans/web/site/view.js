@@ -39,7 +39,8 @@ export class View {
       this.waiting = null;
       const header = new DataView(data, 0, 24);
       const type = ["", "image/jpeg", "image/webp", "image/png"][header.getUint32(0, true)];
-      const picture = await createImageBitmap(new Blob([new Uint8Array(data, 24)], { type }));
+      const picture = await createImageBitmap(new Blob([new Uint8Array(data, 24)], { type })).catch(() => null);
+      if (!picture) continue; // a broken frame is one frame lost
       const canvas = $("frame");
       if (canvas.width !== picture.width || canvas.height !== picture.height) {
         canvas.width = picture.width;
