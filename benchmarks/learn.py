@@ -161,11 +161,11 @@ def main() -> None:
 
     results: dict[str, Any] = {}
     try:
-        results |= compare("dqn", DQN, "CartPole-v1", int(10_000 * scale), args.pairs, make_teacher)
-        results |= compare("ppo", PPO, "CartPole-v1", int(20_480 * scale), args.pairs, make_teacher)
-        results |= compare("sac", SAC, "Pendulum-v1", int(800 * scale) + 120, args.pairs, make_teacher)
+        results |= compare("dqn", DQN, "CartPole-v1", int(5_000 * scale), args.pairs, make_teacher)
+        results |= compare("ppo", PPO, "CartPole-v1", int(6_144 * scale), args.pairs, make_teacher)
+        results |= compare("sac", SAC, "Pendulum-v1", int(300 * scale) + 120, args.pairs, make_teacher)
         clocks = (Clock(), Clock())
-        compare("dqn_timed", DQN, "CartPole-v1", int(10_000 * scale), args.pairs, make_teacher, clocks)
+        compare("dqn_timed", DQN, "CartPole-v1", int(5_000 * scale), args.pairs, make_teacher, clocks)
     finally:
         if ui is not None:
             ui.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -76,6 +77,7 @@ class WebUI:
         self._port: int | None = None
         self._folder: Path | None = None
         self._process: subprocess.Popen[str] | None = None
+        self._owner = 0
         self._log: deque[str] = deque(maxlen=60)
         self._log_thread: threading.Thread | None = None
 
@@ -177,12 +179,13 @@ class WebUI:
                 )
             raise SeatLostError(f"the page's server did not start: {answer['error']}")
         self._folder, self._process, self._port = folder, process, answer["port"]
+        self._owner = os.getpid()
         atexit.register(self.close)
 
     def close(self) -> None:
         """End the server and remove its files; a handle that does not own the server does nothing."""
         process, self._process = self._process, None
-        if process is None:
+        if process is None or os.getpid() != self._owner:  # a forked child is no owner
             return
         atexit.unregister(self.close)
         self._end(process)
