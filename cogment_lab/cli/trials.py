@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -43,37 +44,27 @@ def list_trials(file: Path, *, env_id: str | None, state: str | None, limit: int
         for info in found:
             print(json.dumps(_as_json(info)))
         return
-    table = Table(title=f"{file}: {stats.trials} trials, {stats.ticks} ticks, {stats.bytes / 1e6:.1f} MB")
-    for name in (
-        "trial",
-        "environment",
-        "state",
-        "ended by",
-        "ticks",
-        "return",
-        "helped",
-        "takeovers",
-        "seed",
-    ):
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    table = Table(
+        title=f"{file}: {stats.trials} trials, {stats.ticks} ticks, {stats.bytes / 1e6:.1f} MB", box=SIMPLE
+    )
+    table.add_column("trial", no_wrap=True, min_width=max((len(info.trial_id) for info in found), default=0))
+    for name in ("environment", "ended by"):
+        table.add_column(name, no_wrap=True)
+    for name in ("ticks", "return", "helped", "takeovers"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("started")
     for info in found:
         table.add_row(
             info.trial_id,
             info.env_id,
-            info.state.lower(),
-            info.end_reason or "",
+            info.end_reason or info.state.lower(),
             str(info.n_ticks),
             f"{info.total_reward:.1f}",
             f"{info.n_interventions / info.n_ticks:.0%}" if info.n_ticks else "",
             str(info.n_takeovers),
-            "" if info.seed is None else str(info.seed),
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.started)),
+            time.strftime("%m-%d %H:%M", time.localtime(info.started)),
         )
     Console().print(table)
-
-
-_NUMBERS = {"ticks", "return", "helped", "takeovers", "seed"}
 
 
 def show_trial(file: Path, trial_id: str) -> None:

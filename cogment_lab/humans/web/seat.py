@@ -128,6 +128,7 @@ class WebSeat:
         """Show what the player is about to do."""
         assert self._narration is not None
         self._narration.propose(proposed_action)
+        self._words[INSIDE] = 1
 
     def poll(self, observation: Any, proposed_action: Any) -> Sequence[Request | Pace] | None:
         """Return what the person asked for since the previous call."""
