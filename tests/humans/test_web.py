@@ -20,10 +20,12 @@ from websockets.sync.client import ClientConnection, connect
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, PortInUseError, SeatTakenError
 from cogment_lab.humans import WebUI
+from cogment_lab.humans.scripted import scripted_policy
 from cogment_lab.trial.pace import Pace
 from cogment_lab.trial.takeover import Phase
 
 DEADLINE = 15.0
+balance = scripted_policy("CartPole-v1")
 
 
 def eventually(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
@@ -43,23 +45,24 @@ def ui() -> Iterator[WebUI]:
 
 
 class Training:
-    """A loop that always proposes action 0, in a thread of its own."""
+    """A loop whose player balances well, so that trials last, in a thread of its own."""
 
     def __init__(self, **make_kwargs: Any) -> None:
-        make_kwargs = {"store": None, "max_episode_steps": 50, **make_kwargs}
+        make_kwargs = {"store": None, "max_episode_steps": 400, **make_kwargs}
         self.env = cogment_lab.make("CartPole-v1", **make_kwargs)
         self.infos: list[dict[str, Any]] = []
-        self.env.reset(seed=1)
+        self._observation, _ = self.env.reset(seed=1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            _, _, terminated, truncated, info = self.env.step(0)
+            action = balance(self._observation)
+            self._observation, _, terminated, truncated, info = self.env.step(action)
             self.infos.append(info)
             if terminated or truncated:
-                self.env.reset()
+                self._observation, _ = self.env.reset()
 
     def close(self) -> None:
         self._stop.set()
@@ -131,7 +134,7 @@ def test_a_person_watches_takes_over_and_hands_back(ui: WebUI, training: Trainin
     tab.send(type="keys", held=["ArrowRight"], t=990.0)
     tab.request("take")
     tab.hear_until(lambda tab: tab.status["phase"] == "correcting", "correcting")
-    eventually(lambda: any(info["executed_action"] == 1 for info in training.infos), "an executed override")
+    eventually(lambda: any(info.get("intervene_action") == 1 for info in training.infos), "an override")
     tab.request("release")
     tab.hear_until(lambda tab: tab.status["phase"] == "autonomous", "autonomous again")
     tab.close()
