@@ -6,19 +6,29 @@
     ├── ConfigurationError (ValueError)        a parameter or a combination of parameters cannot work
     │   ├── UnknownEnvironmentError            no environment of that id (also gymnasium.error.NameNotFound)
     │   ├── MissingExtraError (ImportError)    an optional package is needed; names the extra to install
+    │   ├── EndpointError                      an address like grpc://host:port that cannot be understood
     │   └── SpecError                          a space or a value that cannot be encoded or decoded
     ├── TrialError (RuntimeError)
-    │   ├── TrialStateError                    the call does not fit the state of the trial (also gymnasium's
-    ResetNeeded) │   ├── InvalidActionError                 an action outside the action space │   └──
-    EnvironmentCrashedError            the environment raised; the trial is ended and recorded ├── SeatError
-    (RuntimeError) │   ├── SeatTakenError                     another trial or connection holds the seat │
-    ├── SeatLostError                      the seat's server is gone │   └── PortInUseError (OSError)
-    the web page's port is taken ├── LearningError (RuntimeError) │   ├── UnacknowledgedTakeoverError        a
-    person steers, and nobody learns from it │   ├── ActionWrapperOutside               a wrapper outside the
-    trial changes actions │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode
-    chosen │   ├── WrongBufferError                   this replay buffer cannot hold such transitions │   └──
-    StoredActionMismatchError          the learner's buffer does not hold the executed action └── StoreError
-    (RuntimeError)
+    │   ├── TrialStateError                    the call does not fit the trial's state (also ResetNeeded)
+    │   ├── InvalidActionError                 an action outside the action space
+    │   └── EnvironmentCrashedError            the environment raised; the trial is ended and recorded
+    ├── SeatError (RuntimeError)
+    │   ├── SeatTakenError                     another trial or connection holds the seat
+    │   ├── SeatLostError                      the seat's server is gone
+    │   └── PortInUseError (OSError)           the port is taken
+    ├── ServiceError (RuntimeError)            another process, or the protocol spoken with it, failed
+    │   ├── ServiceUnreachableError            nothing answers at the endpoint (also ConnectionError)
+    │   ├── ServiceCrashedError                a service's process died; holds its traceback
+    │   ├── ServiceTimeoutError                a deadline passed (also TimeoutError)
+    │   ├── TrialFailedError                   a trial was ended by a failure; says whose
+    │   └── ProtocolError                      a peer sent what Cogment's protocol does not allow
+    ├── LearningError (RuntimeError)
+    │   ├── UnacknowledgedTakeoverError        a person steers, and nobody learns from it
+    │   ├── ActionWrapperOutside               a wrapper outside the trial changes actions
+    │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode chosen
+    │   ├── WrongBufferError                   this replay buffer cannot hold such transitions
+    │   └── StoredActionMismatchError          the learner's buffer does not hold the executed action
+    └── StoreError (RuntimeError)
         ├── NotAStoreError                     the file is something else
         ├── StoreVersionError                  written by a newer cogment_lab
         ├── StoreReadOnlyError                 the file or folder cannot be written
@@ -37,6 +47,7 @@ __all__ = [
     "CogmentLabError",
     "ConfigurationError",
     "CorruptStoreError",
+    "EndpointError",
     "EnvironmentCrashedError",
     "InvalidActionError",
     "LearningError",
@@ -45,9 +56,14 @@ __all__ = [
     "NotAStoreError",
     "OnPolicyModeRequired",
     "PortInUseError",
+    "ProtocolError",
     "SeatError",
     "SeatLostError",
     "SeatTakenError",
+    "ServiceCrashedError",
+    "ServiceError",
+    "ServiceTimeoutError",
+    "ServiceUnreachableError",
     "SpecError",
     "StoreError",
     "StoreFullError",
@@ -55,6 +71,7 @@ __all__ = [
     "StoreVersionError",
     "StoredActionMismatchError",
     "TrialError",
+    "TrialFailedError",
     "TrialNotFoundError",
     "TrialStateError",
     "UnacknowledgedTakeoverError",
@@ -77,6 +94,10 @@ class UnknownEnvironmentError(ConfigurationError, gymnasium.error.NameNotFound):
 
 class MissingExtraError(ConfigurationError, ImportError):
     """An optional package is needed; the message names the extra to install."""
+
+
+class EndpointError(ConfigurationError):
+    """An address like ``grpc://host:port`` that cannot be understood or does not fit its use."""
 
 
 class SpecError(ConfigurationError):
@@ -113,6 +134,30 @@ class SeatLostError(SeatError):
 
 class PortInUseError(SeatError, OSError):
     """The web page cannot listen on the port that was asked for."""
+
+
+class ServiceError(CogmentLabError, RuntimeError):
+    """Another process, or the protocol spoken with it, failed."""
+
+
+class ServiceUnreachableError(ServiceError, ConnectionError):
+    """Nothing answers at an endpoint."""
+
+
+class ServiceCrashedError(ServiceError):
+    """The process of a service died; the message holds its traceback."""
+
+
+class ServiceTimeoutError(ServiceError, TimeoutError):
+    """A deadline passed."""
+
+
+class TrialFailedError(ServiceError):
+    """A trial was ended by the failure of one of its components; the message says which."""
+
+
+class ProtocolError(ServiceError):
+    """A peer sent what Cogment's protocol does not allow."""
 
 
 class LearningError(CogmentLabError, RuntimeError):

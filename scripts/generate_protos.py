@@ -1,4 +1,4 @@
-"""Compile ``cogment_lab/specs/protos/*.proto`` into ``cogment_lab/specs/generated``.
+"""Compile the ``.proto`` files of ``cogment_lab/specs`` and ``cogment_lab/wire`` into their ``generated`` packages.
 
 Writes ``descriptors.py`` (the serialized FileDescriptorSet) and, per file, ``<name>_pb2.py`` with its types
 in ``<name>_pb2.pyi``; the classes come from the private pool of ``cogment_lab.specs.pool``. Run it after each
@@ -15,58 +15,68 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
-SPECS = Path(__file__).resolve().parents[1] / "cogment_lab" / "specs"
-PROTOS = SPECS / "protos"
-GENERATED = SPECS / "generated"
-HEADER = "# Made by scripts/generate_protos.py from cogment_lab/specs/protos. Do not edit.\n"
+PACKAGE = Path(__file__).resolve().parents[1] / "cogment_lab"
+WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
+PARTS = {
+    "specs": ("cogment_lab.specs.pool", "Message classes of Cogment Lab, made by protoc."),
+    "wire": ("cogment_lab.wire.pool", "Message classes of Cogment's API, made by protoc."),
+}
 
 
-def compile_protos(folder: Path) -> FileDescriptorSet:
+def compile_protos(protos: Path, folder: Path) -> FileDescriptorSet:
     """Run protoc, leaving its ``.pyi`` files in ``folder``; return the descriptors, dependencies first."""
     descriptors = folder / "descriptors.binpb"
-    files = sorted(path.name for path in PROTOS.glob("*.proto"))
+    files = sorted(path.relative_to(protos).as_posix() for path in protos.rglob("*.proto"))
     outputs = [f"--pyi_out={folder}", f"--descriptor_set_out={descriptors}"]
-    if protoc.main(["protoc", f"-I{PROTOS}", *outputs, *files]) != 0:
+    if protoc.main(["protoc", f"-I{protos}", f"-I{WELL_KNOWN}", *outputs, *files]) != 0:
         sys.exit("protoc failed; see its messages above")
     return FileDescriptorSet.FromString(descriptors.read_bytes())
 
 
-def class_module(stub: str, package: str) -> str:
+def class_module(part: str, stub: str, package: str) -> str:
     """Return the ``_pb2.py`` that belongs to a ``.pyi`` of protoc."""
+    pool, _ = PARTS[part]
     messages = re.findall(r"^class (\w+)\(_message\.Message\)", stub, re.MULTILINE)
     enums = re.findall(r"^class (\w+)\(int, metaclass", stub, re.MULTILINE)
     values = re.findall(r"^(\w+): (\w+)$", stub, re.MULTILINE)
     names = [name for name, used in (("enum", enums), ("message", messages)) if used]
-    lines = [f"from cogment_lab.specs.pool import {', '.join(names)}", ""]
+    header = f"# Made by scripts/generate_protos.py from cogment_lab/{part}/protos. Do not edit.\n"
+    lines = [f"from {pool} import {', '.join(names)}", ""] if names else []
     lines += [f'{name} = message("{package}.{name}")' for name in messages]
     lines += [f'{name} = enum("{package}.{name}")' for name in enums]
     lines += [f'{name} = {kind}.Value("{name}")' for name, kind in values if kind in enums]
-    return HEADER + "\n".join(lines) + "\n"
+    return header + "\n".join(lines) + "\n"
 
 
-def typed(stub: str) -> str:
+def typed(part: str, stub: str) -> str:
     """Return protoc's stub with imports inside the package, no file descriptor, strictly typed."""
+    generated = f"cogment_lab.{part}.generated"
     stub = stub.replace("DESCRIPTOR: _descriptor.FileDescriptor\n", "")
-    stub = re.sub(r"(?m)^import (\w+_pb2) as", r"from cogment_lab.specs.generated import \1 as", stub)
+    stub = re.sub(r"(?m)^import (\w+_pb2) as", rf"from {generated} import \1 as", stub)
+    stub = re.sub(r"(?m)^from (?!google)[\w.]+ import (\w+_pb2) as", rf"from {generated} import \1 as", stub)
     stub = stub.replace("_Mapping]", "_Mapping[str, _Any]]")
-    return stub.replace("from typing import ", "from typing import Any as _Any, ")
+    header = f"# Made by scripts/generate_protos.py from cogment_lab/{part}/protos. Do not edit.\n"
+    return header + stub.replace("from typing import ", "from typing import Any as _Any, ")
 
 
-def main() -> None:
-    """Write the generated package."""
+def generate(part: str) -> None:
+    """Write the generated package of ``specs`` or ``wire``."""
+    generated = PACKAGE / part / "generated"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        descriptors = compile_protos(folder)
+        descriptors = compile_protos(PACKAGE / part / "protos", folder)
         for file in descriptors.file:
-            name = file.name.removesuffix(".proto") + "_pb2"
-            stub = typed((folder / f"{name}.pyi").read_text())
-            (GENERATED / f"{name}.pyi").write_text(HEADER + stub)
-            (GENERATED / f"{name}.py").write_text(class_module(stub, file.package))
+            stub = (folder / file.name).with_name(Path(file.name).stem + "_pb2.pyi").read_text()
+            name = Path(file.name).stem + "_pb2"
+            (generated / f"{name}.pyi").write_text(typed(part, stub))
+            (generated / f"{name}.py").write_text(class_module(part, stub, file.package))
     data = descriptors.SerializeToString(deterministic=True)
     chunks = "\n".join(f"    {data[start : start + 24]!r}" for start in range(0, len(data), 24))
-    (GENERATED / "descriptors.py").write_text(f"{HEADER}FILE_DESCRIPTOR_SET = (\n{chunks}\n)\n")
-    (GENERATED / "__init__.py").write_text('"""Message classes of Cogment Lab, made by protoc."""\n')
+    header = f"# Made by scripts/generate_protos.py from cogment_lab/{part}/protos. Do not edit.\n"
+    (generated / "descriptors.py").write_text(f"{header}FILE_DESCRIPTOR_SET = (\n{chunks}\n)\n")
+    (generated / "__init__.py").write_text(f'"""{PARTS[part][1]}"""\n')
 
 
 if __name__ == "__main__":
-    main()
+    for name in PARTS:
+        generate(name)

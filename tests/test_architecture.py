@@ -15,6 +15,10 @@ FOLDERS = {
     "trial": ROOT / "cogment_lab/trial",
     "specs": ROOT / "cogment_lab/specs",
     "store": ROOT / "cogment_lab/store",
+    "wire": ROOT / "cogment_lab/wire",
+    "services": ROOT / "cogment_lab/services",
+    "envs": ROOT / "cogment_lab/envs",
+    "actors": ROOT / "cogment_lab/actors",
     "humans": ROOT / "cogment_lab/humans",
     "cli": ROOT / "cogment_lab/cli",
     "integrations": ROOT / "integrations",
@@ -24,10 +28,14 @@ MAY_IMPORT = {
     "trial": {"trial"},
     "specs": {"specs", "trial"},
     "store": {"store", "specs", "trial"},
-    "humans": {"humans", "specs", "trial"},
-    "integrations": {"integrations", "humans", "store", "specs", "trial"},
+    "wire": {"wire", "store", "specs", "trial"},
+    "services": {"services", "wire", "store", "specs", "trial"},
+    "envs": {"envs", "core", "session_helpers", "utils", "wire", "specs", "trial"},
+    "actors": {"actors", "core", "session_helpers", "utils", "wire", "specs", "trial"},
+    "humans": {"humans", "core", "session_helpers", "utils", "wire", "specs", "trial"},
+    "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},
-    "cli": {"cli", "algorithms", "integrations", "humans", "store", "specs", "trial"},
+    "cli": {"cli", "algorithms", "integrations", "humans", "services", "wire", "store", "specs", "trial"},
 }
 TRIAL_NEVER = {"grpc", "torch", "fastapi", "sqlite3", "stable_baselines3", "socket", "threading", "asyncio"}
 

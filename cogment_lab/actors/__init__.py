@@ -1,0 +1,1 @@
+"""Actors that can be served: constant, random, torch networks, SB3 models."""

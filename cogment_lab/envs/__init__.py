@@ -1,0 +1,1 @@
+"""Environments that can be served: Gymnasium, PettingZoo AEC and Parallel."""

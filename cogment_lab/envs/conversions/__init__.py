@@ -1,0 +1,1 @@
+"""PettingZoo views of a Gymnasium environment with a teacher or an observer."""

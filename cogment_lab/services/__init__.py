@@ -1,0 +1,1 @@
+"""Cogment's services: orchestrator, trial datastore, model registry, directory, web proxy."""

@@ -1,0 +1,1 @@
+"""The directory: where services register and are found."""

@@ -1,0 +1,1 @@
+"""The model registry: versions of models, kept and handed out."""

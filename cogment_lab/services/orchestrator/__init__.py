@@ -1,0 +1,1 @@
+"""The orchestrator: runs trials whose components are other processes."""

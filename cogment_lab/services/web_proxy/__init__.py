@@ -1,0 +1,1 @@
+"""The web proxy: trials over plain HTTP and JSON."""

@@ -1,0 +1,1 @@
+"""Cogment's gRPC API: messages, client side, sessions."""

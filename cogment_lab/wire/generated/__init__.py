@@ -1,0 +1,1 @@
+"""Message classes of Cogment's API, made by protoc."""

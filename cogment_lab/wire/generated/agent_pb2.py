@@ -1,0 +1,2 @@
+# Made by scripts/generate_protos.py from cogment_lab/wire/protos. Do not edit.
+

@@ -1,0 +1,21 @@
+# Made by scripts/generate_protos.py from cogment_lab/wire/protos. Do not edit.
+from cogment_lab.wire.pool import message
+
+RunTrialDatalogInput = message("cogmentAPI.RunTrialDatalogInput")
+RunTrialDatalogOutput = message("cogmentAPI.RunTrialDatalogOutput")
+SampleInfo = message("cogmentAPI.SampleInfo")
+DatalogSample = message("cogmentAPI.DatalogSample")
+TrialConfig_v1 = message("cogmentAPI.TrialConfig_v1")
+ActorConfig_v1 = message("cogmentAPI.ActorConfig_v1")
+EnvironmentConfig_v1 = message("cogmentAPI.EnvironmentConfig_v1")
+EnvironmentParams_v1 = message("cogmentAPI.EnvironmentParams_v1")
+ActorParams_v1 = message("cogmentAPI.ActorParams_v1")
+TrialParams_v1 = message("cogmentAPI.TrialParams_v1")
+ObservationData_v1 = message("cogmentAPI.ObservationData_v1")
+ObservationSet_v1 = message("cogmentAPI.ObservationSet_v1")
+Action_v1 = message("cogmentAPI.Action_v1")
+RewardSource_v1 = message("cogmentAPI.RewardSource_v1")
+Reward_v1 = message("cogmentAPI.Reward_v1")
+Message_v1 = message("cogmentAPI.Message_v1")
+DatalogSample_v1 = message("cogmentAPI.DatalogSample_v1")
+TrialData_v1 = message("cogmentAPI.TrialData_v1")

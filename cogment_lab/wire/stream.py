@@ -1,0 +1,170 @@
+"""A two-way stream of Cogment frames over one ``grpc.aio`` call, plain or in bundles.
+
+Official peers send one frame in each gRPC message. Between two of our own components, several frames that
+belong together (the rewards of a tick and its observation, a batch of samples) travel in one message, because
+a message costs far more than a frame: the caller names :data:`BUNDLES` in its metadata, the server answers
+with the same key in its initial metadata, and everything after each side's first frame is a bundle. A bundle's
+encoding is a repeated field, so it is written by putting a tag and a length before each encoded frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import grpc
+
+from cogment_lab.errors import ServiceError
+from cogment_lab.wire.generated.bundle_pb2 import ActorInputs, ActorOutputs, EnvInputs, EnvOutputs
+from cogment_lab.wire.generated.common_pb2 import ActorRunTrialInput, ActorRunTrialOutput
+from cogment_lab.wire.generated.environment_pb2 import EnvRunTrialInput, EnvRunTrialOutput
+
+__all__ = [
+    "BUNDLES",
+    "FrameStream",
+    "PeerLost",
+    "actor_side",
+    "agree_to_bundles",
+    "bundle",
+    "env_side",
+    "offers_bundles",
+    "orchestrator_side_of_actor",
+    "orchestrator_side_of_env",
+]
+
+BUNDLES = (("cogment-lab-bundles", "1"),)
+"""Metadata with which a side says that it reads bundles."""
+
+_MOST_WAITING = 10_000
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class PeerLost(ServiceError):
+    """The other end of a stream closed it, died, or does not read what it is sent."""
+
+
+def offers_bundles(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Return whether ``metadata`` (of an invocation, or initial metadata) holds :data:`BUNDLES`."""
+    return any(key == BUNDLES[0][0] for key, _ in metadata or ())
+
+
+async def agree_to_bundles(context: grpc.aio.ServicerContext[Any, Any]) -> bool:
+    """Answer a caller's offer, before the first reply; return whether there was one."""
+    if not offers_bundles(context.invocation_metadata()):
+        return False
+    await context.send_initial_metadata(BUNDLES)
+    return True
+
+
+def bundle(frames: Iterable[bytes]) -> bytes:
+    """Return the message that holds the encoded ``frames`` in its repeated field 1."""
+    parts = []
+    for frame in frames:
+        size = len(frame)
+        head = bytearray(b"\x0a")
+        while size > 0x7F:
+            head.append(size & 0x7F | 0x80)
+            size >>= 7
+        head.append(size)
+        parts += (bytes(head), frame)
+    return b"".join(parts)
+
+
+class FrameStream(Generic[In, Out]):
+    """Frames to and from one peer.
+
+    One coroutine at a time may read. Several may write: while a write is under way the frames of others wait
+    and are sent by it, so an idle stream costs no queue and no task.
+
+    Args:
+        call: The client's call or the server's context: it has ``read()`` and ``write(bytes)``.
+        incoming: Message class of a received frame, and of its bundles.
+        expects_init: Whether the first frame each way is still to come (it is never in a bundle).
+
+    Attributes:
+        bundled: Whether both ends agreed; set it once that is known.
+        error: Why the stream ended, ``None`` while it lives and after a regular end.
+    """
+
+    def __init__(self, call: Any, incoming: tuple[Any, Any], *, expects_init: bool = True) -> None:
+        self.bundled = False
+        self.error: BaseException | None = None
+        self._call = call
+        self._frame, self._bundle = incoming
+        self._read_any = self._wrote_any = not expects_init
+        self._waiting: list[Out] = []
+        self._writing = False
+
+    async def read(self) -> Sequence[In]:
+        """Return the next frames; nothing when the peer closed the stream or is gone."""
+        try:
+            data = await self._call.read()
+        except Exception as error:  # grpc has a dozen of them, some of them internal
+            self.error = error
+            return ()
+        if data is grpc.aio.EOF:
+            return ()
+        try:
+            if self.bundled and self._read_any:
+                frames: Sequence[In] = self._bundle.FromString(data).frames
+                return frames
+            self._read_any = True
+            return (self._frame.FromString(data),)
+        except Exception as error:  # protobuf's DecodeError
+            self.error = error
+            return ()
+
+    async def write(self, *frames: Out) -> None:
+        """Send ``frames`` in order and next to each other.
+
+        Returns when they are on their way, or at once when another coroutine is writing and takes them along.
+
+        Raises:
+            PeerLost: the peer is gone, or has not read ten thousand frames.
+        """
+        if self._writing:
+            if len(self._waiting) + len(frames) > _MOST_WAITING:
+                raise PeerLost(f"the peer leaves {len(self._waiting)} frames unread")
+            self._waiting.extend(frames)
+            return
+        self._writing = True
+        pending: Sequence[Out] = frames
+        try:
+            while pending:
+                encoded = [frame.SerializeToString() for frame in pending]  # type: ignore[attr-defined]
+                if not self._wrote_any:
+                    self._wrote_any = True
+                    await self._call.write(encoded.pop(0))
+                if self.bundled and encoded:
+                    await self._call.write(bundle(encoded))
+                else:
+                    for data in encoded:
+                        await self._call.write(data)
+                pending, self._waiting = self._waiting, []
+        except Exception as error:  # as in read()
+            self.error = error
+            raise PeerLost(f"the peer is gone: {error}") from error
+        finally:
+            self._writing = False
+
+
+def actor_side(call: Any) -> FrameStream[ActorRunTrialInput, ActorRunTrialOutput]:
+    """Return the actor's end of a ``RunTrial`` stream."""
+    return FrameStream(call, (ActorRunTrialInput, ActorInputs))
+
+
+def env_side(call: Any) -> FrameStream[EnvRunTrialInput, EnvRunTrialOutput]:
+    """Return the environment's end of a ``RunTrial`` stream."""
+    return FrameStream(call, (EnvRunTrialInput, EnvInputs))
+
+
+def orchestrator_side_of_actor(call: Any) -> FrameStream[ActorRunTrialOutput, ActorRunTrialInput]:
+    """Return the orchestrator's end of an actor's ``RunTrial`` stream."""
+    return FrameStream(call, (ActorRunTrialOutput, ActorOutputs))
+
+
+def orchestrator_side_of_env(call: Any) -> FrameStream[EnvRunTrialOutput, EnvRunTrialInput]:
+    """Return the orchestrator's end of an environment's ``RunTrial`` stream."""
+    return FrameStream(call, (EnvRunTrialOutput, EnvOutputs))
