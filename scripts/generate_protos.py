@@ -1,4 +1,4 @@
-"""Compile the ``.proto`` files of ``cogment_lab/specs`` and ``cogment_lab/wire`` into their ``generated`` packages.
+"""Compile the ``.proto`` files of ``cogment_lab/specs`` and ``cogment_lab/wire`` into ``generated`` packages.
 
 Writes ``descriptors.py`` (the serialized FileDescriptorSet) and, per file, ``<name>_pb2.py`` with its types
 in ``<name>_pb2.pyi``; the classes come from the private pool of ``cogment_lab.specs.pool``. Run it after each

@@ -163,7 +163,7 @@ class ServedEndpoint:
         host: Address to listen on. Loopback unless told otherwise.
 
     Attributes:
-        private_key_certificate_chain_pairs: ``[(private_key, certificate_chain)]`` in PEM for TLS, or ``None``.
+        private_key_certificate_chain_pairs: ``[(private_key, certificate_chain)]``, PEM; ``None``: no TLS.
         root_certificates: Trusted roots in PEM; setting them makes client certificates mandatory.
     """
 

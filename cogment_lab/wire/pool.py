@@ -1,6 +1,6 @@
 """Cogment's API in the package's private descriptor pool, under its real names.
 
-The official ``cogment`` package registers the same files in protobuf's default pool; here they do not collide.
+The official ``cogment`` package registers the same files in protobuf's default pool; these do not collide.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _KINDS = {
     (True, True): "stream_stream",
 }
 _RAW_STREAMS = {"RunTrial", "RunTrialDatalog", "RetrieveSamples"}
-"""Rpcs whose messages the caller parses itself, because they may be bundles (:mod:`cogment_lab.wire.stream`)."""
+"""Rpcs whose messages the caller parses: they may be bundles (:mod:`cogment_lab.wire.stream`)."""
 
 
 def _codec(method: Any) -> tuple[str, Any, Any]:
@@ -52,7 +52,7 @@ def _codec(method: Any) -> tuple[str, Any, Any]:
 
 
 class Stub:
-    """The rpcs of one service on a channel, as attributes: ``Stub(channel, "cogmentAPI.DirectorySP").Inquire``.
+    """The rpcs of one service on a channel: ``Stub(channel, "cogmentAPI.DirectorySP").Inquire(request)``.
 
     Requests and replies are messages, but bytes in the replies and streamed requests of ``RunTrial``,
     ``RunTrialDatalog`` and ``RetrieveSamples``.
