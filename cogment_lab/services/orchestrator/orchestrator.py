@@ -1,0 +1,124 @@
+"""The orchestrator as a whole: its servers, its registration, its end."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import IO
+
+from cogment_lab.services.orchestrator.addresses import AddressBook
+from cogment_lab.services.orchestrator.hooks import read_params_file
+from cogment_lab.services.orchestrator.metrics import Metrics
+from cogment_lab.services.orchestrator.servicers import ClientActors, Lifecycle
+from cogment_lab.services.orchestrator.settings import OrchestratorSettings
+from cogment_lab.services.orchestrator.trials import Trials
+from cogment_lab.wire.directory import registration
+from cogment_lab.wire.endpoint import Credentials, ServiceType
+from cogment_lab.wire.generated.common_pb2 import TrialParams
+from cogment_lab.wire.server import Server
+
+__all__ = ["Orchestrator"]
+
+_LIFECYCLE, _ACTORS = "cogmentAPI.TrialLifecycleSP", "cogmentAPI.ClientActorSP"
+
+
+class Orchestrator:
+    """Runs trials between environments and actors that are other processes, or parts of this one.
+
+    Args:
+        settings: What it is told.
+
+    Attributes:
+        port: Port of the lifecycle service, once started.
+        actor_port: Port for client actors, often the same.
+
+    Raises:
+        ConfigurationError: the parameters file is wrong.
+        EndpointError: a TLS file cannot be read.
+    """
+
+    def __init__(self, settings: OrchestratorSettings | None = None) -> None:
+        self.settings = settings if settings is not None else OrchestratorSettings()
+        self.port = self.settings.lifecycle_port
+        self.actor_port = self.settings.actor_port
+        path = self.settings.params
+        default_params = read_params_file(path) if path is not None else TrialParams()
+        files = (self.settings.private_key, self.settings.trust_chain, self.settings.root_cert)
+        self._credentials = Credentials.from_files(*files) if any(files) else None
+        self._addresses = AddressBook(self.settings, self._credentials)
+        self._metrics = Metrics()
+        self.trials = Trials(self.settings, self._addresses, default_params, self._metrics.trial_ended)
+        self._servers: list[Server] = []
+        self._status_file: IO[bytes] | None = None
+        self._registrations = contextlib.AsyncExitStack()
+
+    async def start(self) -> int:
+        """Listen, and return the lifecycle port.
+
+        Raises:
+            PortInUseError: something else listens there.
+        """
+        self._write_status(b"I")
+        lifecycle = Lifecycle(self.trials, self.settings)
+        actors = ClientActors(self.trials, self.settings)
+        if self.settings.lifecycle_port == self.settings.actor_port:
+            both = {_LIFECYCLE: lifecycle, _ACTORS: actors}
+            self.port = self.actor_port = await self._serve(both, self.settings.lifecycle_port)
+        else:
+            self.port = await self._serve({_LIFECYCLE: lifecycle}, self.settings.lifecycle_port)
+            self.actor_port = await self._serve({_ACTORS: actors}, self.settings.actor_port)
+        if self.settings.prometheus_port is not None:
+            self._metrics.serve(self.settings.prometheus_port, self.settings.host)
+        await self._register()
+        self._write_status(b"R")
+        return self.port
+
+    async def stop(self, grace: float = 1.0) -> None:
+        """End every trial (its components get END), then stop listening."""
+        await self._registrations.aclose()
+        await self.trials.close()
+        for server in self._servers:
+            await server.stop(grace)
+        self._servers.clear()
+        await self._addresses.close()
+        self._metrics.close()
+        self._write_status(b"T")
+        if self._status_file is not None:
+            self._status_file.close()
+            self._status_file = None
+
+    async def _serve(self, servicers: dict[str, object], port: int) -> int:
+        server = Server(
+            servicers,
+            port=port,
+            host=self.settings.host,
+            credentials=self._credentials,
+            reflection=self.settings.reflection,
+        )
+        self._servers.append(server)
+        return await server.start()
+
+    async def _register(self) -> None:
+        directory = await self._addresses.directory()
+        if directory is None or not self.settings.directory_auto_register:
+            return
+        for kind, port in ((ServiceType.LIFECYCLE, self.port), (ServiceType.ACTSERVICE, self.actor_port)):
+            await self._registrations.enter_async_context(
+                registration(
+                    directory,
+                    kind,
+                    port=port,
+                    host=self.settings.directory_registration_host,
+                    properties=dict(self.settings.directory_registration_properties),
+                    use_ssl=self._credentials is not None,
+                )
+            )
+
+    def _write_status(self, status: bytes) -> None:
+        path = self.settings.status_file
+        if path is None:
+            return
+        if self._status_file is None:
+            self._status_file = Path(path).open("ab", buffering=0)  # noqa: SIM115  # a FIFO must see no end
+        with contextlib.suppress(BrokenPipeError):
+            self._status_file.write(status)
