@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 from cogment_lab.integrations.gymnasium.environment import TrialConfig, TrialEnv
+from cogment_lab.integrations.gymnasium.process import ProcessEnv
 from cogment_lab.integrations.gymnasium.recording import default_store_path
 from cogment_lab.integrations.gymnasium.registration import NAMESPACE, inner_id, unknown_environment
 from cogment_lab.integrations.gymnasium.seating import Seating
@@ -49,6 +50,7 @@ def make(
     on_unacknowledged: Literal["raise", "warn", "ignore"] = "raise",
     info_keys: Literal["all", "fixed"] = "all",
     user_id: str | None = None,
+    process: bool = False,
     **env_kwargs: Any,
 ) -> TrialEnv:
     """Return an environment whose episodes are trials.
@@ -81,6 +83,7 @@ def make(
         on_unacknowledged: When a takeover is executed under a learner that would not learn from it.
         info_keys: ``"fixed"`` leaves out the keys that only some steps have.
         user_id: Stored with each trial.
+        process: Run the environment in a process of its own: its crash is an error here, and not the end.
         **env_kwargs: Passed to ``gymnasium.make`` (or to the callable); ``max_episode_steps`` applies inside.
 
     Raises:
@@ -104,6 +107,8 @@ def make(
         observers=tuple(observers),
     )
     name, build = _builder(env_id, env_kwargs, seating.wants_frames)
+    if process:
+        build = functools.partial(ProcessEnv, build)
     rules = TrialRules(
         pace=_parse_pace(pace),
         fps=fps,
