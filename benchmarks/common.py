@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,15 +24,17 @@ def arguments(description: str | None, pairs: int) -> argparse.Namespace:
 
 
 def interleave(pairs: int, *runs: Callable[[], float]) -> list[list[float]]:
-    """Run all of ``runs`` in turn, ``pairs`` times, the order reversed every second time.
+    """Run all of ``runs`` in turn, ``pairs`` times, in an order drawn anew each time.
+
+    A fixed alternation resonates with machines whose speed swings in seconds.
 
     Returns:
         For each run its figures, in the order of the pairs.
     """
     figures: list[list[float]] = [[] for _ in runs]
-    for pair in range(pairs):
-        order = range(len(runs)) if pair % 2 == 0 else reversed(range(len(runs)))
-        for index in order:
+    draw = random.Random(0)
+    for _ in range(pairs):
+        for index in draw.sample(range(len(runs)), len(runs)):
             figures[index].append(runs[index]())
     return figures
 

@@ -151,7 +151,7 @@ def main() -> None:
     scripted = "--simulated" in sys.argv
     if scripted:
         sys.argv.remove("--simulated")
-    args = arguments(__doc__, pairs=9)
+    args = arguments(__doc__, pairs=25)
     torch.set_num_threads(1)
     scale = 0.1 if args.quick else 1.0
     ui = None if scripted else WebUI(port=0)
@@ -161,11 +161,11 @@ def main() -> None:
 
     results: dict[str, Any] = {}
     try:
-        results |= compare("dqn", DQN, "CartPole-v1", int(5_000 * scale), args.pairs, make_teacher)
-        results |= compare("ppo", PPO, "CartPole-v1", int(6_144 * scale), args.pairs, make_teacher)
-        results |= compare("sac", SAC, "Pendulum-v1", int(300 * scale) + 120, args.pairs, make_teacher)
+        results |= compare("dqn", DQN, "CartPole-v1", int(2_000 * scale), args.pairs, make_teacher)
+        results |= compare("ppo", PPO, "CartPole-v1", int(2_048 * scale), args.pairs, make_teacher)
+        results |= compare("sac", SAC, "Pendulum-v1", int(120 * scale) + 110, args.pairs, make_teacher)
         clocks = (Clock(), Clock())
-        compare("dqn_timed", DQN, "CartPole-v1", int(5_000 * scale), args.pairs, make_teacher, clocks)
+        compare("dqn_timed", DQN, "CartPole-v1", int(2_000 * scale), args.pairs, make_teacher, clocks)
     finally:
         if ui is not None:
             ui.close()
