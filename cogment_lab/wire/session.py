@@ -1,0 +1,362 @@
+"""What environment and actor sessions have in common: events in, frames out (protocol 6.9, 6.10, 14).
+
+User code that loops over :meth:`Session.all_events` reads the stream itself and its frames leave when it asks
+for the next event: no task and no queue stands between. Frames of code that awaits something else leave at
+once through a short task, and :meth:`Session._look_after` reads ahead for it, so that heartbeats are answered
+and the trial's end is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from cogment_lab.errors import ProtocolError, ServiceError
+from cogment_lab.wire.events import EventType, RecvEvent, RecvMessage, pack_any
+from cogment_lab.wire.generated.common_pb2 import END, HEARTBEAT, LAST, LAST_ACK, NORMAL
+from cogment_lab.wire.stream import FrameStream, PeerLost
+
+__all__ = ["Session"]
+
+_log = logging.getLogger("cogment_lab.wire")
+
+_LOOK_AFTER_S = 0.5
+_MOST_AHEAD = 10_000
+_MOST_OUTGOING = 10_000
+_ACK_BY_ITSELF_AFTER_S = 5.0
+_FLUSH_S = 10.0
+_END_S = 60.0
+
+
+class Session:
+    """The part of an environment or an actor in one trial; made by the service, not by user code.
+
+    Args:
+        stream: The frames to and from the orchestrator.
+        trial_id: The trial.
+        name: Name of the environment or actor.
+        impl_name: Name of the implementation that runs.
+        config: Its configuration message, ``None`` for none.
+
+    Attributes:
+        name: As above.
+        impl_name: As above.
+        config: As above.
+    """
+
+    _frame: Any
+    """Class of the frames that are sent."""
+
+    def __init__(
+        self, stream: FrameStream[Any, Any], trial_id: str, name: str, impl_name: str, config: Any
+    ) -> None:
+        self.name = name
+        self.impl_name = impl_name
+        self.config = config
+        self._trial_id = trial_id
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._inbox: deque[RecvEvent] = deque()
+        self._outbox: list[Any] = []
+        self._flush_is_due = False
+        self._flusher: asyncio.Task[None] | None = None
+        self._reading = False
+        self._read_ahead_task: asyncio.Task[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        self._looks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: Exception | None = None
+        self._started = False
+        self._silent = True  # nothing may be sent: not started, done sending, or over
+        self._ending = False
+        self._acknowledged = False
+        self._ack_is_due = False
+        self._over = False
+        self._auto_ack = True
+        self._tick_id = -1
+        self._delivered_tick_id = -1
+        self._watch()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r} in trial {self._trial_id!r})"
+
+    def get_trial_id(self) -> str:
+        """Return the id of the trial."""
+        return self._trial_id
+
+    def get_tick_id(self) -> int:
+        """Return the last received tick, -1 before the first."""
+        return self._tick_id
+
+    def is_trial_over(self) -> bool:
+        """Return whether the trial ended for this session, or its orchestrator is gone."""
+        return self._over
+
+    def sending_done(self) -> None:
+        """Promise to send nothing more; for sessions started with ``auto_done_sending=False``.
+
+        Raises:
+            ServiceError: the promise is given automatically, or the trial is not ending.
+        """
+        if self._auto_ack:
+            raise ServiceError("sending_done() is called for you; start with auto_done_sending=False")
+        if not self._ending:
+            raise ServiceError("sending_done() before the trial is ending")
+        if not self._over:
+            self._acknowledge()
+
+    async def all_events(self) -> AsyncGenerator[RecvEvent, object]:
+        """Yield what is received, until after the FINAL event; without one when the trial is ended by force.
+
+        Send a false value into the generator to stop it; another call goes on where it stopped.
+
+        Raises:
+            ProtocolError: the orchestrator sent something that cannot be understood.
+        """
+        if not self._started:
+            _log.warning("%r: no events before start()", self)
+            return
+        inbox = self._inbox
+        while True:
+            while inbox:
+                event = inbox.popleft()
+                if event.observation is not None:
+                    self._delivered_tick_id = event.observation.tick_id
+                    self._ack_is_due = self._auto_ack and event.type is EventType.ENDING
+                go_on = yield event
+                if self._ack_is_due:
+                    self._acknowledge()
+                if event.type is EventType.FINAL or (go_on is not None and not go_on):
+                    return
+            if self._failure is not None:
+                raise self._failure
+            if self._over:
+                return
+            if self._outbox:
+                await self._flush()
+            await self._receive()
+
+    async def event_loop(self) -> AsyncGenerator[RecvEvent, object]:
+        """Yield what :meth:`all_events` yields; its old name."""
+        async for event in self.all_events():
+            yield event
+
+    def add_reward(
+        self, value: float, confidence: float, to: Sequence[str], tick_id: int = -1, user_data: Any = None
+    ) -> None:
+        """Send a reward to each of ``to`` (patterns of protocol section 6.7).
+
+        Args:
+            value: The reward, a 32-bit float on its way.
+            confidence: Its weight among the rewards of the same receiver and tick.
+            to: Actor names, ``*``, ``class.*`` or ``class.name``.
+            tick_id: The tick that is rewarded, -1 for the current one; an older one is only logged.
+            user_data: A message that travels with it.
+        """
+        if self._refuses("a reward"):
+            return
+        for receiver in to:
+            frame = self._frame(state=NORMAL)
+            reward = frame.reward
+            reward.tick_id = tick_id
+            reward.receiver_name = receiver
+            reward.value = value
+            source = reward.sources.add()
+            source.sender_name = self.name
+            source.value = value
+            source.confidence = confidence
+            if user_data is not None:
+                pack_any(user_data, source.user_data)
+            self._send(frame)
+
+    def _send_message(self, payload: Any, to: Sequence[str]) -> None:
+        if self._refuses("a message"):
+            return
+        for receiver in to:
+            frame = self._frame(state=NORMAL)
+            frame.message.tick_id = -1
+            frame.message.receiver_name = receiver
+            if payload is not None:
+                pack_any(payload, frame.message.payload)
+            self._send(frame)
+
+    def _start(self, init: Any, auto_done_sending: bool) -> None:
+        if self._started:
+            raise ServiceError(f"{self.name!r} is started already")
+        if self._over:
+            raise ServiceError(f"cannot start {self.name!r}: the trial has ended")
+        self._started = True
+        self._silent = False
+        self._auto_ack = auto_done_sending
+        if init is not None:
+            self._send(init)
+
+    # Outgoing
+
+    def _refuses(self, what: str) -> bool:
+        if self._silent:
+            over = "the trial is over" if self._over else "sending is done"
+            _log.warning("%r: %s is not sent: %s", self, what, over if self._started else "not started yet")
+        return self._silent
+
+    def _send(self, frame: Any) -> None:
+        """Put ``frame`` on its way: with the next event that user code asks for, or soon."""
+        if len(self._outbox) >= _MOST_OUTGOING:
+            raise ServiceError(f"{self.name!r} sends without awaiting: {_MOST_OUTGOING} frames wait")
+        self._outbox.append(frame)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._flush_is_due = False
+        if self._outbox and (self._flusher is None or self._flusher.done()):
+            self._flusher = self._loop.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while self._outbox:
+            frames, self._outbox = self._outbox, []
+            try:
+                await self._stream.write(*frames)
+            except PeerLost as error:
+                self._lose(str(error))
+
+    def _acknowledge(self) -> None:
+        self._ack_is_due = False
+        if not (self._acknowledged or self._over):
+            self._send(self._frame(state=LAST_ACK))
+            self._acknowledged = True
+            self._silent = True
+
+    # Incoming
+
+    async def _receive(self) -> bool:
+        """Wait until frames came or the trial is over; return whether others waited for the same."""
+        if self._reading:
+            if self._arrival is None:
+                self._arrival = self._loop.create_future()
+            await asyncio.shield(self._arrival)
+            return True
+        self._reading = True
+        frames: Sequence[Any] = ()
+        try:
+            frames = await self._stream.read()
+        finally:
+            self._reading = False
+            self._take(frames)
+            arrival, self._arrival = self._arrival, None
+            if arrival is not None:
+                arrival.set_result(None)
+        return arrival is not None
+
+    def _take(self, frames: Sequence[Any]) -> None:
+        if not frames:
+            self._close_of_peer()
+        for frame in frames:
+            state = frame.state
+            if state == NORMAL:
+                try:
+                    event = self._event(frame, EventType.ENDING if self._ending else EventType.ACTIVE)
+                except (DecodeError, ProtocolError) as error:
+                    self._fail(f"an undecodable frame: {error}")
+                    return
+                if event is not None:
+                    self._inbox.append(event)
+            elif state == HEARTBEAT:
+                self._send(self._frame(state=HEARTBEAT))
+            elif state == LAST:
+                self._ending = True
+            elif state == END:
+                self._end(frame.details)
+                return
+            else:
+                _log.error("%r: a frame of state %d makes no sense here", self, state)
+
+    def _event(self, frame: Any, event_type: EventType) -> RecvEvent | None:
+        """Return what ``frame`` brings, ``None`` for nothing; set ``_tick_id``."""
+        raise NotImplementedError
+
+    def _message_event(self, frame: Any, kind: str | None, event: RecvEvent) -> RecvEvent | None:
+        if kind == "message":
+            event.messages.append(RecvMessage(frame.message))
+            return event
+        _log.warning("%r: %s", self, frame.details or f"a frame with {kind} makes no sense here")
+        return None
+
+    def _end(self, details: str) -> None:
+        if self._ending:
+            self._inbox.append(RecvEvent(EventType.FINAL))
+        else:
+            _log.warning("%r: the trial was ended by force: %s", self, details or "no reason given")
+        self._over = self._silent = True
+
+    def _close_of_peer(self) -> None:
+        error = self._stream.error
+        if isinstance(error, DecodeError):
+            self._fail(f"an undecodable frame: {error}")
+        else:
+            self._lose(str(error or "the orchestrator closed the stream"))
+
+    def _fail(self, why: str) -> None:
+        self._failure = ProtocolError(f"{self.name!r} in trial {self._trial_id!r} received {why}")
+        self._over = self._silent = True
+
+    def _lose(self, why: str) -> None:
+        """Note that the orchestrator is gone: user code sees its loop of events end."""
+        if not self._over:
+            _log.warning("%r: the orchestrator is gone: %s", self, why)
+        self._over = self._silent = True
+        self._outbox.clear()
+
+    # Looking after user code that does not read
+
+    def _watch(self) -> None:
+        self._timer = self._loop.call_later(_LOOK_AFTER_S, self._look_after)
+
+    def _look_after(self) -> None:
+        if self._over:
+            return
+        self._looks = self._looks + 1 if self._ack_is_due else 0
+        if self._looks * _LOOK_AFTER_S > _ACK_BY_ITSELF_AFTER_S:
+            self._acknowledge()
+        if not self._reading and len(self._inbox) < _MOST_AHEAD:
+            self._read_ahead_task = self._loop.create_task(self._read_ahead())
+        self._watch()
+
+    async def _read_ahead(self) -> None:
+        while not (self._over or self._reading) and len(self._inbox) < _MOST_AHEAD:
+            if await self._receive():
+                return
+
+    async def _finish(self) -> None:
+        """Send what waits and, if the trial is ending, wait for its end; user code has returned."""
+        try:
+            if self._ending and self._auto_ack and self._started:
+                self._acknowledge()
+            async with asyncio.timeout(_FLUSH_S):
+                if self._flusher is not None:
+                    await self._flusher
+                await self._flush()
+            if self._acknowledged:
+                async with asyncio.timeout(_END_S):
+                    while not self._over:
+                        await self._receive()
+        except TimeoutError:
+            _log.warning("%r: the orchestrator did not end the trial in time", self)
+        finally:
+            await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Stop everything that this session does by itself."""
+        self._over = self._silent = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [task for task in (self._flusher, self._read_ahead_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
