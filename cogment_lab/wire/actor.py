@@ -1,19 +1,23 @@
-"""The session of an actor, in a service or joined as a client."""
+"""Actors: their session, in a service or joined as a client, and the service."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import grpc
 
 from cogment_lab.errors import ServiceError
 from cogment_lab.wire.events import EventType, RecvEvent, RecvObservation, RecvReward
 from cogment_lab.wire.generated.common_pb2 import NORMAL, ActorInitialOutput, ActorRunTrialOutput
+from cogment_lab.wire.registered import Implementation, choose_actor
+from cogment_lab.wire.serving import Sessions, UserServicer, actor_class_of, config_of, read_init
 from cogment_lab.wire.session import Session
-from cogment_lab.wire.settings import ActorClass, ActorClassList
-from cogment_lab.wire.stream import FrameStream
+from cogment_lab.wire.settings import ActorClass, ActorClassList, Settings
+from cogment_lab.wire.stream import FrameStream, actor_side, agree_to_bundles
 
-__all__ = ["ActorClass", "ActorClassList", "ActorSession"]
+__all__ = ["ActorClass", "ActorClassList", "ActorServicer", "ActorSession"]
 
 
 class ActorSession(Session):
@@ -108,3 +112,36 @@ class ActorSession(Session):
             event.rewards.append(RecvReward(frame.reward))
             return event
         return self._message_event(frame, kind, event)
+
+
+class ActorServicer(UserServicer):
+    """``ServiceActorSP`` for registered actors."""
+
+    def __init__(
+        self, settings: Settings, sessions: Sessions, implementations: Mapping[str, Implementation]
+    ) -> None:
+        super().__init__(settings, sessions)
+        self._implementations = implementations
+
+    async def RunTrial(self, requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Be an actor of a trial."""
+        trial_id = await self._trial_id(context)
+        async with self._refusing(context):
+            bundled = await agree_to_bundles(context)
+            stream = actor_side(context)
+            init = await read_init(stream, ActorRunTrialOutput)
+            stream.bundled = bundled
+            if init is None:
+                return
+            implementation = choose_actor(self._implementations, init.impl_name, init.actor_class)
+            actor_class = actor_class_of(self._settings, init.actor_class)
+            session = ActorSession(
+                stream,
+                trial_id,
+                init.actor_name,
+                implementation.name,
+                config_of(init, actor_class.config_type),
+                actor_class=actor_class,
+                env_name=init.env_name,
+            )
+            await self._run(context, session, implementation)

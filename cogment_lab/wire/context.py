@@ -9,15 +9,19 @@ from typing import Any
 import grpc
 
 from cogment_lab.errors import EndpointError, ServiceError
+from cogment_lab.wire.actor import ActorServicer
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.controller import Controller
+from cogment_lab.wire.datalog import DatalogServicer
 from cogment_lab.wire.endpoint import CLIENT, Credentials, Endpoint, ServedEndpoint, ServiceType, parse
+from cogment_lab.wire.environment import EnvironmentServicer
 from cogment_lab.wire.generated.common_pb2 import ActorInitialOutput
 from cogment_lab.wire.joining import join
 from cogment_lab.wire.metadata import GrpcMetadata
+from cogment_lab.wire.prehook import HookServicer
 from cogment_lab.wire.registered import Implementation
 from cogment_lab.wire.server import Server
-from cogment_lab.wire.serving import ActorServicer, EnvironmentServicer, Sessions
+from cogment_lab.wire.serving import Sessions
 from cogment_lab.wire.settings import Settings
 
 __all__ = ["Context"]
@@ -64,6 +68,8 @@ class Context:
         self._channels: dict[tuple[str, Credentials | None], grpc.aio.Channel] = {}
         self._actors: dict[str, Implementation] = {}
         self._environments: dict[str, Implementation] = {}
+        self._hooks: dict[str, Implementation] = {}
+        self._datalogs: dict[str, Implementation] = {}
         self._server: Server | None = None
         self._sessions = Sessions()
 
@@ -117,6 +123,32 @@ class Context:
         self._check_registration(self._environments, impl_name)
         self._environments[impl_name] = Implementation(impl, impl_name, (), dict(properties or {}))
 
+    def register_pre_trial_hook(self, impl: Run, properties: Mapping[str, str] | None = None) -> None:
+        """Register the coroutine function that is called with a ``PrehookSession``; there can be one.
+
+        Args:
+            impl: The function.
+            properties: For the directory.
+
+        Raises:
+            ServiceError: there is one, or the context serves already.
+        """
+        self._check_registration(self._hooks, "")
+        self._hooks[""] = Implementation(impl, properties=dict(properties or {}))
+
+    def register_datalog(self, impl: Run, properties: Mapping[str, str] | None = None) -> None:
+        """Register the coroutine function that is called with a ``DatalogSession``; there can be one.
+
+        Args:
+            impl: The function.
+            properties: For the directory.
+
+        Raises:
+            ServiceError: there is one, or the context serves already.
+        """
+        self._check_registration(self._datalogs, "")
+        self._datalogs[""] = Implementation(impl, properties=dict(properties or {}))
+
     async def serve_all_registered(
         self,
         served_endpoint: ServedEndpoint | None = None,
@@ -136,7 +168,7 @@ class Context:
         """
         if self._server is not None:
             raise ServiceError("this context serves already")
-        if not (self._actors or self._environments):
+        if not (self._actors or self._environments or self._hooks or self._datalogs):
             raise ServiceError("nothing is registered to be served")
         endpoint = served_endpoint or ServedEndpoint()
         self._server = server = Server(
@@ -223,7 +255,7 @@ class Context:
         if self._server is not None:
             raise ServiceError("register before serving")
         if name in registered:
-            raise ServiceError(f"an implementation {name!r} is registered already")
+            raise ServiceError(f"an implementation of the name {name!r} is registered already")
 
     def _servicers(self) -> dict[str, object]:
         servicers: dict[str, object] = {}
@@ -234,6 +266,10 @@ class Context:
             servicers["cogmentAPI.EnvironmentSP"] = EnvironmentServicer(
                 settings, self._sessions, self._environments
             )
+        if self._hooks:
+            servicers["cogmentAPI.TrialHooksSP"] = HookServicer(settings, self._sessions, self._hooks[""])
+        if self._datalogs:
+            servicers["cogmentAPI.DatalogSP"] = DatalogServicer(settings, self._sessions, self._datalogs[""])
         return servicers
 
     def _client(self, endpoint: Endpoint | None, kind: ServiceType, make: Callable[[Any], Any]) -> Any:

@@ -1,20 +1,24 @@
-"""The session of an environment."""
+"""Environments: their session and the service."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import grpc
 
 from cogment_lab.errors import ProtocolError, ServiceError
 from cogment_lab.wire.events import ActorInfo, ActorStatus, EventType, RecvAction, RecvEvent
 from cogment_lab.wire.generated.common_pb2 import LAST, NORMAL
 from cogment_lab.wire.generated.environment_pb2 import EnvInitialOutput, EnvRunTrialOutput
+from cogment_lab.wire.registered import Implementation, choose_environment
+from cogment_lab.wire.serving import Sessions, UserServicer, actor_class_of, config_of, read_init
 from cogment_lab.wire.session import Session
-from cogment_lab.wire.settings import ActorClass
-from cogment_lab.wire.stream import FrameStream
+from cogment_lab.wire.settings import ActorClass, Settings
+from cogment_lab.wire.stream import FrameStream, agree_to_bundles, env_side
 
-__all__ = ["EnvironmentSession", "Observations"]
+__all__ = ["EnvironmentServicer", "EnvironmentSession", "Observations"]
 
 Observations = Sequence[tuple[str, Any]]
 """Who observes what: ``[("*", message)]``, or a name, ``class.*`` or ``class.name`` with its message each."""
@@ -167,3 +171,37 @@ class EnvironmentSession(Session):
             event.actions.append(action)
         self._tick_id = tick_id
         return event
+
+
+class EnvironmentServicer(UserServicer):
+    """``EnvironmentSP`` for registered environments."""
+
+    def __init__(
+        self, settings: Settings, sessions: Sessions, implementations: Mapping[str, Implementation]
+    ) -> None:
+        super().__init__(settings, sessions)
+        self._implementations = implementations
+
+    async def RunTrial(self, requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Be the environment of a trial."""
+        trial_id = await self._trial_id(context)
+        async with self._refusing(context):
+            bundled = await agree_to_bundles(context)
+            stream = env_side(context)
+            init = await read_init(stream, EnvRunTrialOutput)
+            stream.bundled = bundled
+            if init is None:
+                return
+            implementation = choose_environment(self._implementations, init.impl_name)
+            session = EnvironmentSession(
+                stream,
+                trial_id,
+                init.name,
+                implementation.name,
+                config_of(init, self._settings.environment.config_type),
+                actors=[
+                    (actor.name, actor_class_of(self._settings, actor.actor_class))
+                    for actor in init.actors_in_trial
+                ],
+            )
+            await self._run(context, session, implementation)

@@ -1,4 +1,4 @@
-"""Serving environments and actors: one task per session, and what its failure means for the rpc."""
+"""Serving user code: one task per session, and what its failure means for the rpc."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from cogment_lab._version import __version__
 from cogment_lab.errors import ServiceError
-from cogment_lab.wire.actor import ActorSession
-from cogment_lab.wire.environment import EnvironmentSession
 from cogment_lab.wire.generated import common_pb2 as common
-from cogment_lab.wire.registered import Implementation, choose_actor, choose_environment
+from cogment_lab.wire.registered import Implementation
 from cogment_lab.wire.server import Servicer
-from cogment_lab.wire.session import Session
 from cogment_lab.wire.settings import ActorClass, Settings
-from cogment_lab.wire.stream import FrameStream, PeerLost, actor_side, agree_to_bundles, env_side
+from cogment_lab.wire.stream import FrameStream, PeerLost
 
 __all__ = [
-    "ActorServicer",
-    "EnvironmentServicer",
+    "Played",
     "Sessions",
     "UserServicer",
     "actor_class_of",
     "config_of",
+    "metadata_of",
     "play",
     "read_init",
     "why_it_failed",
@@ -39,6 +36,23 @@ _log = logging.getLogger("cogment_lab.wire")
 
 _INIT_S = 30.0
 _LONGEST_DETAILS = 1000
+
+
+class Played(Protocol):
+    """A session, as its service sees it."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The trial and the name of the component, which no two running sessions share."""
+
+    def _lose(self, why: str) -> None:
+        """Note that the orchestrator is gone."""
+
+    async def _finish(self) -> None:
+        """Leave the trial properly: user code has returned."""
+
+    async def _abandon(self) -> None:
+        """Leave the trial at once: user code has failed."""
 
 
 class Sessions:
@@ -53,12 +67,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, trial_id: str, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` as the session of ``name`` in a trial; raise ServiceError when there is one."""
-        key = (trial_id, name)
+    def start(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work`` as a session; raise ServiceError when there is one of that key."""
         if key in self._tasks:
             work.close()
-            raise ServiceError(f"{name!r} plays in trial {trial_id!r} already")
+            raise ServiceError(f"trial {key[0]!r} runs {key[1] or 'its datalog'!r} here already")
         task = self._tasks[key] = asyncio.get_running_loop().create_task(work)
 
         def forget(done: asyncio.Task[None]) -> None:
@@ -81,7 +94,12 @@ class Sessions:
             _log.error("user code does not end when cancelled: %s", sorted(self._tasks))
 
 
-async def play(session: Session, implementation: Implementation) -> None:
+def metadata_of(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    """Return what the caller sent along, the first value of each key."""
+    return {key: str(value) for key, value in reversed(tuple(context.invocation_metadata() or ()))}
+
+
+async def play(session: Played, implementation: Implementation) -> None:
     """Run user code for a session, and leave the trial properly."""
     try:
         await implementation.run(session)
@@ -176,9 +194,9 @@ class UserServicer(Servicer):
         return {"overall_load": str(min(254, int(100 * load))), "nb_sessions": str(len(self._sessions))}
 
     async def _trial_id(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-        for key, value in context.invocation_metadata() or ():
-            if key == "trial-id" and value:
-                return str(value)
+        trial_id = metadata_of(context).get("trial-id")
+        if trial_id:
+            return trial_id
         await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "no trial-id in the metadata")
 
     async def _refuse(
@@ -190,11 +208,11 @@ class UserServicer(Servicer):
     async def _run(
         self,
         context: grpc.aio.ServicerContext[Any, Any],
-        session: Session,
+        session: Played,
         implementation: Implementation,
     ) -> None:
         try:
-            task = self._sessions.start(session.get_trial_id(), session.name, play(session, implementation))
+            task = self._sessions.start(session.key, play(session, implementation))
         except ServiceError:
             await session._abandon()
             raise
@@ -204,10 +222,10 @@ class UserServicer(Servicer):
             session._lose("it cancelled the session")
             raise
         if task.cancelled():
-            await context.abort(grpc.StatusCode.CANCELLED, f"{session.name!r} was cancelled")
+            await context.abort(grpc.StatusCode.CANCELLED, f"{session!r} was cancelled")
         error = task.exception()
         if error is not None:
-            what = f"implementation {implementation.name!r} of {session.name!r}"
+            what = f"implementation {implementation.name!r} of {session!r}"
             await context.abort(grpc.StatusCode.INTERNAL, why_it_failed(what, error))
 
     @contextlib.asynccontextmanager
@@ -221,70 +239,3 @@ class UserServicer(Servicer):
             await self._refuse(context, grpc.StatusCode.CANCELLED, str(error))
         except ServiceError as error:
             await self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
-
-
-class EnvironmentServicer(UserServicer):
-    """``EnvironmentSP`` for registered environments."""
-
-    def __init__(
-        self, settings: Settings, sessions: Sessions, implementations: Mapping[str, Implementation]
-    ) -> None:
-        super().__init__(settings, sessions)
-        self._implementations = implementations
-
-    async def RunTrial(self, requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Be the environment of a trial."""
-        trial_id = await self._trial_id(context)
-        async with self._refusing(context):
-            bundled = await agree_to_bundles(context)
-            stream = env_side(context)
-            init = await read_init(stream, EnvironmentSession._frame)
-            stream.bundled = bundled
-            if init is None:
-                return
-            implementation = choose_environment(self._implementations, init.impl_name)
-            session = EnvironmentSession(
-                stream,
-                trial_id,
-                init.name,
-                implementation.name,
-                config_of(init, self._settings.environment.config_type),
-                actors=[
-                    (actor.name, actor_class_of(self._settings, actor.actor_class))
-                    for actor in init.actors_in_trial
-                ],
-            )
-            await self._run(context, session, implementation)
-
-
-class ActorServicer(UserServicer):
-    """``ServiceActorSP`` for registered actors."""
-
-    def __init__(
-        self, settings: Settings, sessions: Sessions, implementations: Mapping[str, Implementation]
-    ) -> None:
-        super().__init__(settings, sessions)
-        self._implementations = implementations
-
-    async def RunTrial(self, requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Be an actor of a trial."""
-        trial_id = await self._trial_id(context)
-        async with self._refusing(context):
-            bundled = await agree_to_bundles(context)
-            stream = actor_side(context)
-            init = await read_init(stream, ActorSession._frame)
-            stream.bundled = bundled
-            if init is None:
-                return
-            implementation = choose_actor(self._implementations, init.impl_name, init.actor_class)
-            actor_class = actor_class_of(self._settings, init.actor_class)
-            session = ActorSession(
-                stream,
-                trial_id,
-                init.actor_name,
-                implementation.name,
-                config_of(init, actor_class.config_type),
-                actor_class=actor_class,
-                env_name=init.env_name,
-            )
-            await self._run(context, session, implementation)

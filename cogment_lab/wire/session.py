@@ -85,6 +85,11 @@ class Session:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r} in trial {self._trial_id!r})"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells this session from others: the trial and its name."""
+        return self._trial_id, self.name
+
     def get_trial_id(self) -> str:
         """Return the id of the trial."""
         return self._trial_id
