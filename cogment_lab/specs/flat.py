@@ -21,6 +21,7 @@ from cogment_lab.specs.arrays import array_from_message, array_to_message
 from cogment_lab.specs.casting import cast_array
 from cogment_lab.specs.generated import ndarray_pb2 as pb
 from cogment_lab.specs.leaf_spaces import utf8
+from cogment_lab.specs.quick import quick_message, quick_value
 from cogment_lab.specs.shown import shown
 from cogment_lab.specs.structure import ArraySpace, dict_items, fit
 
@@ -43,6 +44,9 @@ def flat_to_message(space: Space[Any], value: Any) -> pb.Array | None:
     Raises:
         SpecError: The value does not fit the space.
     """
+    quick = quick_message(space, value)
+    if quick is not None:
+        return quick
     leaves = list(_leaves(space))
     is_raw = isinstance(space, spaces.Box | spaces.MultiBinary)
     if not _is_known(leaves) or not (is_raw or _n_bytes(leaves) <= FLAT_LIMIT):
@@ -62,6 +66,9 @@ def flat_from_message(space: Space[Any], message: pb.Array) -> Any:
     Raises:
         SpecError: Cogment Lab 0.1.5 has no such space, or the vector does not fit it.
     """
+    quick = quick_value(space, message)
+    if quick is not None:
+        return quick
     leaves = list(_leaves(space))
     if not _is_known(leaves):
         raise SpecError(f"{space} has no flattened values; the peer must send exact_value")
