@@ -23,21 +23,17 @@ class SampleLog:
     """The samples of one trial, the newest ``buffered_ticks - 1`` of them open for late rewards.
 
     Args:
-        n_actors: Number of actors in the trial.
         buffered_ticks: See ``TrialParameters``.
         excluded: Names of the fields to leave out.
-        sink: Receives every finished frame; ``None`` when nobody logs, and then nothing is kept but the
-            newest sample.
+        sink: Receives every finished frame.
     """
 
     def __init__(
         self,
-        n_actors: int,
         buffered_ticks: int,
         excluded: Iterable[str],
-        sink: deque[RunTrialDatalogInput] | None,
+        sink: deque[RunTrialDatalogInput],
     ) -> None:
-        self._n_actors = n_actors
         self._open: deque[RunTrialDatalogInput] = deque()
         self._kept = buffered_ticks - 1
         self._excluded = [name.lower() for name in excluded]
@@ -53,10 +49,19 @@ class SampleLog:
         """The sample of the current tick."""
         return self._open[-1].sample
 
-    def begin(self, tick: int, state: TrialState, observations: ObservationSet) -> None:
-        """Start the sample of ``tick`` (0 was started with the trial); ``state`` closes the one before."""
+    def begin(
+        self, tick: int, state: TrialState, observations: ObservationSet, partial: Sequence[Action | None]
+    ) -> None:
+        """Start the sample of ``tick`` (0 was started with the trial).
+
+        Args:
+            tick: The tick that begins.
+            state: State of the trial, with which the sample before is closed.
+            observations: As they came from the environment.
+            partial: What was received of the actions of the tick before, for a tick that was not completed.
+        """
         if tick > 0:
-            self._close(state)
+            self._close(state, partial)
             self._start(tick, observations.timestamp or time.time_ns())
             while len(self._open) > self._kept:
                 self._send(self._open.popleft())
@@ -113,10 +118,10 @@ class SampleLog:
         self._open.append(frame)
         self._actions_done = False
 
-    def _close(self, state: TrialState, partial: Sequence[Action | None] = ()) -> None:
+    def _close(self, state: TrialState, partial: Sequence[Action | None]) -> None:
         self.current.info.state = int(state)  # type: ignore[assignment]
         if not self._actions_done:
-            self._add_actions(partial or (None,) * self._n_actors)
+            self._add_actions(partial)
 
     def _add_actions(self, actions: Sequence[Action | None]) -> None:
         self._actions_done = True
@@ -128,8 +133,6 @@ class SampleLog:
                 logged.append(action)
 
     def _send(self, frame: RunTrialDatalogInput) -> None:
-        if self._sink is None:
-            return
         for name in self._excluded:
             frame.sample.ClearField(name)  # type: ignore[arg-type]
         self._sink.append(frame)

@@ -96,6 +96,9 @@ class Trial:
         self._ending = False
         self._gathering = False
         self._active_at = time.monotonic()
+        self._latest = ObservationSet()
+        self._log: SampleLog | None = None
+        self._prepared = False
         self._set_state(TrialState.INITIALIZING)
 
     # --- setting up ---
@@ -133,11 +136,11 @@ class Trial:
             asyncio.get_running_loop().create_future() if stub is None else None for stub in actors
         ]
         self._reserved: set[int] = set()
-        self._log = SampleLog(
-            n, rules.buffered_ticks, params.datalog.exclude_fields, datalog.queue if datalog else None
-        )
+        if datalog is not None:
+            self._log = SampleLog(rules.buffered_ticks, params.datalog.exclude_fields, datalog.queue)
         self._timed = any(actor.response_timeout > 0.0 for actor in rules.actors)
         self._alone = n == 1 and not rules.actors[0].optional and not self._timed
+        self._prepared = True
         self._set_state(TrialState.PENDING)
 
     @property
@@ -167,7 +170,7 @@ class Trial:
         if actors and self.state >= TrialState.PENDING:
             info.actors_in_trial.extend(self._cast())
         if latest_observation and TrialState.RUNNING <= self.state < TrialState.ENDED:
-            info.latest_observation.CopyFrom(self._log.current.observations)
+            info.latest_observation.CopyFrom(self._latest)
         return info
 
     def _cast(self) -> list[TrialActor]:
@@ -330,7 +333,7 @@ class Trial:
             await env.write(EnvRunTrialInput(state=common.HEARTBEAT))
         elif state == common.LAST:
             if not self._told_env_last:
-                self._log.event("Evironment ended trial")  # sic: the text of the official log
+                self._note("Evironment ended trial")  # sic: the text of the official log
             self._env_said_last = True
         elif state == common.LAST_ACK:
             env.acknowledged.set()
@@ -350,9 +353,9 @@ class Trial:
             return await self.end_hard(f"Environment sent a wrong observation set: {problem}")
         self._active_at = time.monotonic()
         last = self._env_said_last or self._told_env_last
-        if tick > 0 and not self._log_has_actions():
-            self._log.complete(self._received, (), ())
-        self._log.begin(tick, self.state, observed)
+        self._latest = observed
+        if self._log is not None:
+            self._log.begin(tick, self.state, observed, self._received)
         self._slots.start(tick)
         self._received = [None] * len(self._received)
         self._gathering = not last
@@ -376,7 +379,10 @@ class Trial:
                 await self._write(index, link, frames)
             else:
                 self._spawn(self._write(index, link, frames), "dispatch")
-        await self._flush_log()
+        if self._datalog is not None:
+            self._datalog.wake()
+            if self._datalog.is_full:
+                await self._datalog.room()
         if last:
             self._spawn(self._finish(), "end")
             return None
@@ -386,8 +392,10 @@ class Trial:
             await self._complete_tick()
         return None
 
-    def _log_has_actions(self) -> bool:
-        return bool(self._log.current.actions)
+    def _note(self, event: str) -> None:
+        """Put a special event into the current sample."""
+        if self._log is not None:
+            self._log.event(event)
 
     def _find_problem(self, observed: ObservationSet, tick: int) -> str:
         if observed.tick_id not in (-1, tick):
@@ -395,7 +403,7 @@ class Trial:
         if len(observed.actors_map) != len(self._links):
             return f"actors_map has {len(observed.actors_map)} entries for {len(self._links)} actors"
         n = len(observed.observations)
-        if any(not 0 <= place < n for place in observed.actors_map):
+        if not 0 <= min(observed.actors_map) <= max(observed.actors_map) < n:
             return f"actors_map points outside its {n} observations"
         return ""
 
@@ -496,11 +504,12 @@ class Trial:
                 f"[Required actors [{', '.join(missing)}] unavailable at tick [{tick}]]"
             )
         actions.unavailable_actors.extend(unavailable)
-        self._log.complete(self._received, defaulted, unavailable)
+        if self._log is not None:
+            self._log.complete(self._received, defaulted, unavailable)
         limit = self._rules.max_steps
         frames = [frame]
         if (limit and tick >= limit) or self._soft_end:
-            self._log.event("End requested" if self._soft_end else "Maximum number of steps reached")
+            self._note("End requested" if self._soft_end else "Maximum number of steps reached")
             frames.insert(0, EnvRunTrialInput(state=common.LAST))
             self._told_env_last = True
             self._set_state(TrialState.TERMINATING)
@@ -551,7 +560,7 @@ class Trial:
             await self.end_hard(f"Required actor [{actor.name}] lost: {reason}")
             return
         _LOG.warning("trial %s: optional actor %s is lost: %s", self.trial_id, actor.name, reason)
-        self._log.event(f"Actor [{actor.name}] lost: {reason}")
+        self._note(f"Actor [{actor.name}] lost: {reason}")
         if self._gathering and self._slots.complete:
             await self._complete_tick()
 
@@ -581,7 +590,7 @@ class Trial:
                     name = self._rules.actors[index].name
                     waiting = self._rewards[index][tick] = Reward(tick_id=tick, receiver_name=name)
                 waiting.sources.extend(reward.sources)
-        if self._datalog is not None:
+        if self._log is not None:
             self._log.reward(reward, tick)
 
     def _take_rewards(self, index: int) -> list[ActorRunTrialInput]:
@@ -590,7 +599,9 @@ class Trial:
         if waiting:
             for tick in sorted(waiting):
                 reward = waiting[tick]
-                reward.value = aggregate_rewards(reward.sources)  # type: ignore[arg-type]
+                sources = reward.sources
+                alone = len(sources) == 1 and sources[0].confidence == 1.0
+                reward.value = sources[0].value if alone else aggregate_rewards(sources)  # type: ignore[arg-type]
                 frames.append(ActorRunTrialInput(state=common.NORMAL, reward=reward))
             waiting.clear()
         return frames
@@ -605,7 +616,7 @@ class Trial:
             )
             return
         message.sender_name = sender
-        if self._datalog is not None:
+        if self._log is not None:
             self._log.message(message)
         wanted = message.receiver_name
         forwarded = Message(tick_id=self.tick, sender_name=sender, payload=message.payload)
@@ -672,8 +683,8 @@ class Trial:
             self._set_state(TrialState.TERMINATING)
         if details != _EXTERNALLY:
             _LOG.warning("trial %s is ended: %s", self.trial_id, details)
-        if hasattr(self, "_log"):
-            self._log.event(f"Forced termination: {details}")
+        if self._prepared:
+            self._note(f"Forced termination: {details}")
             for rewards in self._rewards:
                 rewards.clear()
             for seat in self._seats:
@@ -699,7 +710,8 @@ class Trial:
             if late and not link.gone:
                 await self._write(index, link, late)
             await self._end_link(link.end(details))
-        self._log.finish(self._received)
+        if self._log is not None:
+            self._log.finish(self._received)
         if self._datalog is not None:
             self._datalog.wake()
         self._set_state(TrialState.ENDED)
@@ -737,20 +749,13 @@ class Trial:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    async def _flush_log(self) -> None:
-        if self._datalog is None:
-            return
-        self._datalog.wake()
-        if self._datalog.is_full:
-            await self._datalog.room()
-
     async def _watch_activity(self) -> None:
         """End the trial when nothing happened in it for too long."""
         limit = self._rules.max_inactivity
         while not self._ending:
             idle = time.monotonic() - self._active_at
             if idle > limit:
-                self._log.event("Stale trial")
+                self._note("Stale trial")
                 return await self.end_hard(_INACTIVE)
             try:
                 async with asyncio.timeout(min(1.0, limit - idle + 0.01)):
