@@ -1,9 +1,9 @@
 """What environment and actor sessions have in common: events in, frames out (protocol 6.9, 6.10, 14).
 
-User code that loops over :meth:`Session.all_events` reads the stream itself and its frames leave when it asks
-for the next event: no task and no queue stands between. Frames of code that awaits something else leave at
-once through a short task, and :meth:`Session._look_after` reads ahead for it, so that heartbeats are answered
-and the trial's end is noticed.
+No task and no queue stands between user code and the stream: :meth:`Session.all_events` reads when it has
+nothing to yield, and frames leave when user code asks for the next event or awaits something else. Reads and
+writes survive the cancellation of whoever waits for them. For user code that does something else,
+:meth:`Session._look_after` reads ahead, so that heartbeats are answered and the trial's end is noticed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from cogment_lab.errors import ProtocolError, ServiceError
+from cogment_lab.wire.driven import Driven
 from cogment_lab.wire.events import EventType, RecvEvent, RecvMessage, pack_any
 from cogment_lab.wire.generated.common_pb2 import END, HEARTBEAT, LAST, LAST_ACK, NORMAL
 from cogment_lab.wire.stream import FrameStream, PeerLost
@@ -64,10 +65,11 @@ class Session:
         self._inbox: deque[RecvEvent] = deque()
         self._outbox: list[Any] = []
         self._flush_is_due = False
-        self._flusher: asyncio.Task[None] | None = None
-        self._reading = False
-        self._read_ahead_task: asyncio.Task[None] | None = None
-        self._arrival: asyncio.Future[None] | None = None
+        self._writing = self._reading = False
+        self._writer: Driven[None] | None = None
+        self._reader: Driven[Sequence[Any]] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._drained: asyncio.Future[None] | None = None
         self._looks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
@@ -142,9 +144,10 @@ class Session:
                 raise self._failure
             if self._over:
                 return
-            if self._outbox:
-                await self._flush()
-            await self._receive()
+            self._flush()
+            self._read()
+            if self._reading:
+                await self._wait()
 
     async def event_loop(self) -> AsyncGenerator[RecvEvent, object]:
         """Yield what :meth:`all_events` yields; its old name."""
@@ -210,7 +213,7 @@ class Session:
         return self._silent
 
     def _send(self, frame: Any) -> None:
-        """Put ``frame`` on its way: with the next event that user code asks for, or soon."""
+        """Put ``frame`` on its way: when user code asks for the next event, or soon."""
         if len(self._outbox) >= _MOST_OUTGOING:
             raise ServiceError(f"{self.name!r} sends without awaiting: {_MOST_OUTGOING} frames wait")
         self._outbox.append(frame)
@@ -220,16 +223,29 @@ class Session:
 
     def _flush_soon(self) -> None:
         self._flush_is_due = False
-        if self._outbox and (self._flusher is None or self._flusher.done()):
-            self._flusher = self._loop.create_task(self._flush())
+        self._flush()
 
-    async def _flush(self) -> None:
+    def _flush(self) -> None:
+        """Begin to write what waits; a write that is under way takes it along."""
+        if self._outbox and not self._writing:
+            self._writing = True
+            self._writer = Driven(self._write(), self._written)
+
+    async def _write(self) -> None:
         while self._outbox:
             frames, self._outbox = self._outbox, []
             try:
                 await self._stream.write(*frames)
             except PeerLost as error:
                 self._lose(str(error))
+            except asyncio.CancelledError:
+                self._lose("the service stops")
+
+    def _written(self, _: None) -> None:
+        self._writing = False
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
 
     def _acknowledge(self) -> None:
         self._ack_is_due = False
@@ -240,24 +256,37 @@ class Session:
 
     # Incoming
 
-    async def _receive(self) -> bool:
-        """Wait until frames came or the trial is over; return whether others waited for the same."""
-        if self._reading:
-            if self._arrival is None:
-                self._arrival = self._loop.create_future()
-            await asyncio.shield(self._arrival)
-            return True
-        self._reading = True
-        frames: Sequence[Any] = ()
+    async def _wait(self) -> None:
+        """Wait until the read that is under way is done, or the trial is over."""
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _read(self) -> None:
+        """Begin to read, unless a read is under way."""
+        if not self._reading:
+            self._reading = True
+            self._reader = Driven(self._next_frames(), self._arrived)
+
+    async def _next_frames(self) -> Sequence[Any]:
         try:
-            frames = await self._stream.read()
-        finally:
-            self._reading = False
-            self._take(frames)
-            arrival, self._arrival = self._arrival, None
-            if arrival is not None:
-                arrival.set_result(None)
-        return arrival is not None
+            return await self._stream.read()
+        except asyncio.CancelledError:
+            return ()
+
+    def _arrived(self, frames: Sequence[Any]) -> None:
+        self._reading = False
+        self._take(frames)
+        if self._waiters:
+            self._wake()
+        elif not self._over and len(self._inbox) < _MOST_AHEAD:
+            self._read()
 
     def _take(self, frames: Sequence[Any]) -> None:
         if not frames:
@@ -317,8 +346,9 @@ class Session:
             _log.warning("%r: the orchestrator is gone: %s", self, why)
         self._over = self._silent = True
         self._outbox.clear()
+        self._wake()
 
-    # Looking after user code that does not read
+    # Looking after user code that does something else
 
     def _watch(self) -> None:
         self._timer = self._loop.call_later(_LOOK_AFTER_S, self._look_after)
@@ -329,28 +359,25 @@ class Session:
         self._looks = self._looks + 1 if self._ack_is_due else 0
         if self._looks * _LOOK_AFTER_S > _ACK_BY_ITSELF_AFTER_S:
             self._acknowledge()
-        if not self._reading and len(self._inbox) < _MOST_AHEAD:
-            self._read_ahead_task = self._loop.create_task(self._read_ahead())
+        if len(self._inbox) < _MOST_AHEAD:
+            self._read()
         self._watch()
-
-    async def _read_ahead(self) -> None:
-        while not (self._over or self._reading) and len(self._inbox) < _MOST_AHEAD:
-            if await self._receive():
-                return
 
     async def _finish(self) -> None:
         """Send what waits and, if the trial is ending, wait for its end; user code has returned."""
         try:
             if self._ending and self._auto_ack and self._started:
                 self._acknowledge()
-            async with asyncio.timeout(_FLUSH_S):
-                if self._flusher is not None:
-                    await self._flusher
-                await self._flush()
+            self._flush()
+            if self._writing:
+                self._drained = self._loop.create_future()
+                async with asyncio.timeout(_FLUSH_S):
+                    await asyncio.shield(self._drained)
             if self._acknowledged:
                 async with asyncio.timeout(_END_S):
                     while not self._over:
-                        await self._receive()
+                        self._read()
+                        await self._wait()
         except TimeoutError:
             _log.warning("%r: the orchestrator did not end the trial in time", self)
         finally:
@@ -361,7 +388,6 @@ class Session:
         self._over = self._silent = True
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [task for task in (self._flusher, self._read_ahead_task) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for driven in (self._reader, self._writer):
+            if driven is not None:
+                driven.close()
