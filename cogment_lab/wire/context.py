@@ -26,8 +26,6 @@ from cogment_lab.wire.settings import Settings
 
 __all__ = ["Context"]
 
-_STOP_S = 5.0
-
 Run = Callable[[Any], Awaitable[None]]
 
 
@@ -70,7 +68,8 @@ class Context:
         self._environments: dict[str, Implementation] = {}
         self._hooks: dict[str, Implementation] = {}
         self._datalogs: dict[str, Implementation] = {}
-        self._server: Server | None = None
+        self._is_serving = False
+        self._served_port = 0
         self._sessions = Sessions()
 
     def __repr__(self) -> str:
@@ -79,7 +78,7 @@ class Context:
     @property
     def served_port(self) -> int:
         """The port that is served, 0 before."""
-        return 0 if self._server is None else self._server.port
+        return self._served_port
 
     def has_specs(self) -> bool:
         """Return whether there are settings."""
@@ -154,6 +153,8 @@ class Context:
         served_endpoint: ServedEndpoint | None = None,
         prometheus_port: int | None = None,
         directory_registration_host: str | None = None,
+        *,
+        grace: float = 2.0,
     ) -> None:
         """Serve what is registered until this is cancelled.
 
@@ -161,24 +162,28 @@ class Context:
             served_endpoint: Where to listen; a free port of the loopback interface otherwise.
             prometheus_port: Port of a page of metrics; ``None`` for none.
             directory_registration_host: Host under which the directory shows us; our own address otherwise.
+            grace: Seconds that sessions have to end, once cancelled.
 
         Raises:
             ServiceError: nothing is registered, or it is served already.
             PortInUseError: the port is taken.
         """
-        if self._server is not None:
+        if self._is_serving:
             raise ServiceError("this context serves already")
         if not (self._actors or self._environments or self._hooks or self._datalogs):
             raise ServiceError("nothing is registered to be served")
         endpoint = served_endpoint or ServedEndpoint()
-        self._server = server = Server(
+        server = Server(
             self._servicers(), port=endpoint.port, host=endpoint.host, credentials=endpoint.credentials
         )
-        await server.start()
+        self._is_serving = True
         try:
-            await server.wait_for_termination()
+            self._served_port = await server.start()
+            await asyncio.Event().wait()
         finally:
-            await asyncio.gather(server.stop(grace=1.0), self._sessions.stop(_STOP_S))
+            self._is_serving = False
+            self._served_port = 0
+            await asyncio.gather(server.stop(grace / 2), self._sessions.stop(grace))
 
     def get_controller(self, endpoint: Endpoint | None = None) -> Any:
         """Return the :class:`Controller` of an orchestrator; a coroutine when the directory is asked for it.
@@ -252,7 +257,7 @@ class Context:
         return self._settings
 
     def _check_registration(self, registered: Mapping[str, Implementation], name: str) -> None:
-        if self._server is not None:
+        if self._is_serving:
             raise ServiceError("register before serving")
         if name in registered:
             raise ServiceError(f"an implementation of the name {name!r} is registered already")

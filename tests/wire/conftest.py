@@ -32,9 +32,7 @@ class World:
 
         serving = await self.serve()
         hooks = (self.service,) if orchestrator.pop("hook", False) else ()
-        settings = OrchestratorSettings(
-            lifecycle_port=0, actor_port=0, pre_trial_hooks=hooks, **orchestrator
-        )
+        settings = OrchestratorSettings(lifecycle_port=0, actor_port=0, pre_trial_hooks=hooks, **orchestrator)
         self.orchestrator = Orchestrator(settings)
         await self.orchestrator.start()
         self.ends.push_async_callback(self.orchestrator.stop)
@@ -44,7 +42,7 @@ class World:
 
     async def serve(self):
         """Serve what is registered and return the task."""
-        serving = asyncio.create_task(self.context.serve_all_registered())
+        serving = asyncio.create_task(self.context.serve_all_registered(grace=0.2))
         self.ends.push_async_callback(self._cancelled, serving)
         self.ends.push_async_callback(self.context.close)
         while not self.context.served_port:

@@ -83,7 +83,9 @@ def test_trial_between_a_served_environment_and_a_served_actor(play):
     assert log == WHOLE_TRIAL
 
 
-@pytest.mark.parametrize("slot", [{"actor_name": "alice"}, {"actor_class": "player"}, {"impl_name": "recorder"}])
+@pytest.mark.parametrize(
+    "slot", [{"actor_name": "alice"}, {"actor_class": "player"}, {"impl_name": "recorder"}]
+)
 def test_client_actor_joins_by_name_class_or_implementation(play, slot):
     log = []
 
@@ -187,7 +189,9 @@ def test_messages_and_user_data_reach_both_ways(play):
         session.send_message(text("hello actor"), ["alice"])
         async for event in session.all_events():
             for message in event.messages:
-                seen.append((session.name, message.sender_name, message.receiver_name, unpacked(message.payload)))
+                seen.append(
+                    (session.name, message.sender_name, message.receiver_name, unpacked(message.payload))
+                )
             if event.actions:
                 session.add_reward(1.0, 0.5, ["player.*"], user_data=text("because"))
                 session.end([(EVERYBODY, text(1))])
@@ -199,7 +203,9 @@ def test_messages_and_user_data_reach_both_ways(play):
                 session.send_message(text("hello env"), [session.env_name])
                 session.do_action(None)
             for message in event.messages:
-                seen.append((session.name, message.sender_name, message.receiver_name, unpacked(message.payload)))
+                seen.append(
+                    (session.name, message.sender_name, message.receiver_name, unpacked(message.payload))
+                )
             for reward in event.rewards:
                 (source,) = reward.all_sources()
                 assert reward.get_nb_sources() == 1
