@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
 from cogment_lab.errors import EndpointError, ServiceError
-from cogment_lab.wire.actor import ActorServicer
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.controller import Controller
-from cogment_lab.wire.datalog import DatalogServicer
+from cogment_lab.wire.directory import DirectoryClient, resolve
 from cogment_lab.wire.endpoint import CLIENT, Credentials, Endpoint, ServedEndpoint, ServiceType, parse
-from cogment_lab.wire.environment import EnvironmentServicer
 from cogment_lab.wire.generated.common_pb2 import ActorInitialOutput
 from cogment_lab.wire.joining import join
 from cogment_lab.wire.metadata import GrpcMetadata
-from cogment_lab.wire.prehook import HookServicer
 from cogment_lab.wire.registered import Implementation
-from cogment_lab.wire.server import Server
-from cogment_lab.wire.serving import Sessions
+from cogment_lab.wire.served import Served
 from cogment_lab.wire.settings import Settings
 
 __all__ = ["Context"]
@@ -63,14 +60,12 @@ class Context:
         self._user_id = user_id
         self._settings = cog_settings
         self._metadata = GrpcMetadata() if metadata is None else metadata.copy()
+        url = os.environ.get("COGMENT_DIRECTORY_ENDPOINT", "")
+        self._directory_endpoint = directory_endpoint or (Endpoint(url) if url else None)
+        token = os.environ.get("COGMENT_DIRECTORY_AUTHENTICATION_TOKEN", "")
+        self._directory_token = token if directory_auth_token is None else directory_auth_token
         self._channels: dict[tuple[str, Credentials | None], grpc.aio.Channel] = {}
-        self._actors: dict[str, Implementation] = {}
-        self._environments: dict[str, Implementation] = {}
-        self._hooks: dict[str, Implementation] = {}
-        self._datalogs: dict[str, Implementation] = {}
-        self._is_serving = False
-        self._served_port = 0
-        self._sessions = Sessions()
+        self._served = Served()
 
     def __repr__(self) -> str:
         return f"Context({self._user_id!r}, served_port={self.served_port})"
@@ -78,7 +73,7 @@ class Context:
     @property
     def served_port(self) -> int:
         """The port that is served, 0 before."""
-        return self._served_port
+        return self._served.port
 
     def has_specs(self) -> bool:
         """Return whether there are settings."""
@@ -102,9 +97,9 @@ class Context:
         Raises:
             ServiceError: the name is taken, or the context serves already.
         """
-        self._check_registration(self._actors, impl_name)
         classes = tuple(actor_classes) or tuple(one.name for one in self._specs().actor_classes)
-        self._actors[impl_name] = Implementation(impl, impl_name, classes, dict(properties or {}))
+        implementation = Implementation(impl, impl_name, classes, dict(properties or {}))
+        self._served.register(self._served.actors, implementation)
 
     def register_environment(
         self, impl: Run, impl_name: str = "default", properties: Mapping[str, str] | None = None
@@ -119,8 +114,8 @@ class Context:
         Raises:
             ServiceError: the name is taken, or the context serves already.
         """
-        self._check_registration(self._environments, impl_name)
-        self._environments[impl_name] = Implementation(impl, impl_name, (), dict(properties or {}))
+        implementation = Implementation(impl, impl_name, (), dict(properties or {}))
+        self._served.register(self._served.environments, implementation)
 
     def register_pre_trial_hook(self, impl: Run, properties: Mapping[str, str] | None = None) -> None:
         """Register the coroutine function that is called with a ``PrehookSession``; there can be one.
@@ -132,8 +127,8 @@ class Context:
         Raises:
             ServiceError: there is one, or the context serves already.
         """
-        self._check_registration(self._hooks, "")
-        self._hooks[""] = Implementation(impl, properties=dict(properties or {}))
+        implementation = Implementation(impl, properties=dict(properties or {}))
+        self._served.register(self._served.hooks, implementation)
 
     def register_datalog(self, impl: Run, properties: Mapping[str, str] | None = None) -> None:
         """Register the coroutine function that is called with a ``DatalogSession``; there can be one.
@@ -145,8 +140,8 @@ class Context:
         Raises:
             ServiceError: there is one, or the context serves already.
         """
-        self._check_registration(self._datalogs, "")
-        self._datalogs[""] = Implementation(impl, properties=dict(properties or {}))
+        implementation = Implementation(impl, properties=dict(properties or {}))
+        self._served.register(self._served.datalogs, implementation)
 
     async def serve_all_registered(
         self,
@@ -168,22 +163,13 @@ class Context:
             ServiceError: nothing is registered, or it is served already.
             PortInUseError: the port is taken.
         """
-        if self._is_serving:
-            raise ServiceError("this context serves already")
-        if not (self._actors or self._environments or self._hooks or self._datalogs):
-            raise ServiceError("nothing is registered to be served")
-        endpoint = served_endpoint or ServedEndpoint()
-        server = Server(
-            self._servicers(), port=endpoint.port, host=endpoint.host, credentials=endpoint.credentials
+        await self._served.serve(
+            self._specs(),
+            served_endpoint or ServedEndpoint(),
+            self._directory(),
+            directory_registration_host,
+            grace,
         )
-        self._is_serving = True
-        try:
-            self._served_port = await server.start()
-            await asyncio.Event().wait()
-        finally:
-            self._is_serving = False
-            self._served_port = 0
-            await asyncio.gather(server.stop(grace / 2), self._sessions.stop(grace))
 
     def get_controller(self, endpoint: Endpoint | None = None) -> Any:
         """Return the :class:`Controller` of an orchestrator; a coroutine when the directory is asked for it.
@@ -211,6 +197,28 @@ class Context:
             lambda channel: Datastore(channel, self._settings, self._metadata),
         )
 
+    async def get_model_registry(self, endpoint: Endpoint | None = None) -> Any:
+        """Return the older client of a model registry; deprecated.
+
+        Args:
+            endpoint: Where it is.
+        """
+        from cogment_lab.wire.model_registry import ModelRegistryV1
+
+        channel = await self._channel(endpoint or Endpoint(), ServiceType.MODELREGISTRY)
+        return ModelRegistryV1(channel, self._metadata)
+
+    async def get_model_registry_v2(self, endpoint: Endpoint | None = None) -> Any:
+        """Return the client of a model registry.
+
+        Args:
+            endpoint: Where it is.
+        """
+        from cogment_lab.wire.model_registry import ModelRegistry
+
+        channel = await self._channel(endpoint or Endpoint(), ServiceType.MODELREGISTRY)
+        return ModelRegistry(channel, self._metadata)
+
     async def join_trial(
         self,
         trial_id: str,
@@ -236,11 +244,13 @@ class Context:
             slot = ActorInitialOutput(actor_name=actor_name)
         elif actor_class is not None:
             slot = ActorInitialOutput(actor_class=actor_class)
-        elif impl_name in self._actors:
-            slot = ActorInitialOutput(actor_class=self._actors[impl_name].actor_classes[0])
+        elif impl_name in self._served.actors:
+            slot = ActorInitialOutput(actor_class=self._served.actors[impl_name].actor_classes[0])
         else:
             raise ServiceError("name the actor to join as, or its class")
-        implementations = self._actors if impl_name not in self._actors else {"": self._actors[impl_name]}
+        implementations = self._served.actors
+        if impl_name in implementations:
+            implementations = {"": implementations[impl_name]}
         channel = await self._channel(endpoint or Endpoint(), ServiceType.ACTSERVICE)
         metadata = self._metadata.to_grpc_metadata()
         await join(channel, trial_id, slot, implementations, self._specs(), metadata)
@@ -256,26 +266,14 @@ class Context:
             raise ServiceError("this needs a Context with cog_settings")
         return self._settings
 
-    def _check_registration(self, registered: Mapping[str, Implementation], name: str) -> None:
-        if self._is_serving:
-            raise ServiceError("register before serving")
-        if name in registered:
-            raise ServiceError(f"an implementation of the name {name!r} is registered already")
-
-    def _servicers(self) -> dict[str, object]:
-        servicers: dict[str, object] = {}
-        settings = self._specs()
-        if self._actors:
-            servicers["cogmentAPI.ServiceActorSP"] = ActorServicer(settings, self._sessions, self._actors)
-        if self._environments:
-            servicers["cogmentAPI.EnvironmentSP"] = EnvironmentServicer(
-                settings, self._sessions, self._environments
-            )
-        if self._hooks:
-            servicers["cogmentAPI.TrialHooksSP"] = HookServicer(settings, self._sessions, self._hooks[""])
-        if self._datalogs:
-            servicers["cogmentAPI.DatalogSP"] = DatalogServicer(settings, self._sessions, self._datalogs[""])
-        return servicers
+    def _directory(self) -> DirectoryClient | None:
+        endpoint = self._directory_endpoint
+        if endpoint is None:
+            return None
+        target = parse(endpoint.url)
+        if not isinstance(target, str):
+            raise EndpointError(f"the directory's own endpoint {endpoint.url!r} is grpc://host:port")
+        return DirectoryClient(self._open(target, endpoint), self._directory_token)
 
     def _client(self, endpoint: Endpoint | None, kind: ServiceType, make: Callable[[Any], Any]) -> Any:
         endpoint = endpoint or Endpoint()
@@ -289,10 +287,7 @@ class Context:
         return discovered()
 
     async def _channel(self, endpoint: Endpoint, kind: ServiceType) -> grpc.aio.Channel:
-        target = parse(endpoint.url)
-        if not isinstance(target, str):
-            raise EndpointError(f"{endpoint.url!r} needs a directory, and this context has none")
-        return self._open(target, endpoint)
+        return self._open(await resolve(endpoint.url, self._directory(), kind), endpoint)
 
     def _open(self, target: str, endpoint: Endpoint) -> grpc.aio.Channel:
         if target == CLIENT:

@@ -81,7 +81,7 @@ class World:
     async def finished(self, trial_id):
         """Wait until the trial ended and all user code returned."""
         await self.reaches(trial_id, cogment.TrialState.ENDED)
-        while len(self.context._sessions):
+        while len(self.context._served.sessions):
             await asyncio.sleep(0.001)
 
     async def whole_trial(self, *actors, **more):

@@ -104,7 +104,7 @@ def test_actions_leave_before_and_during_other_waits(play, bundles):
                 frames += await stream.read()
             assert [frame.WhichOneof("data") for frame in frames] == ["reward", "action"]
             call.cancel()
-            world.context._sessions._tasks[("t1", "alice")].cancel()
+            world.context._served.sessions._tasks[("t1", "alice")].cancel()
 
     play(scenario)
 
@@ -150,7 +150,7 @@ def test_heartbeats_are_answered_even_when_user_code_does_not_read(play):
                 (answer,) = await stream.read()
                 assert answer.state == common.HEARTBEAT
             call.cancel()
-            world.context._sessions._tasks[("t1", "alice")].cancel()
+            world.context._served.sessions._tasks[("t1", "alice")].cancel()
 
     play(scenario)
 
