@@ -109,7 +109,10 @@ class ActorSession(Session):
             event.observation = RecvObservation(tick_id, observation.timestamp, content)
             return event
         if kind == "reward":
-            event.rewards.append(RecvReward(frame.reward))
+            reward = RecvReward(frame.reward)
+            self._rewards_received += 1
+            self._reward_sum += reward.value
+            event.rewards.append(reward)
             return event
         return self._message_event(frame, kind, event)
 

@@ -34,7 +34,7 @@ class Context:
         cog_settings: The application's messages, a module written by ``cogment.generate`` or
             :data:`cogment_lab.wire.settings.LAB_SETTINGS`; ``None`` where no session is run.
         asyncio_loop: The event loop; the running one otherwise.
-        prometheus_registry: Where metrics are kept; ``None`` keeps none.
+        prometheus_registry: Where metrics are kept; without one, they are when they are served as a page.
         directory_endpoint: The directory; otherwise that of ``COGMENT_DIRECTORY_ENDPOINT``, or none.
         directory_auth_token: Its token; otherwise ``COGMENT_DIRECTORY_AUTHENTICATION_TOKEN``.
         metadata: Sent with the calls to controllers, stores and registries, and when joining.
@@ -65,7 +65,7 @@ class Context:
         token = os.environ.get("COGMENT_DIRECTORY_AUTHENTICATION_TOKEN", "")
         self._directory_token = token if directory_auth_token is None else directory_auth_token
         self._channels: dict[tuple[str, Credentials | None], grpc.aio.Channel] = {}
-        self._served = Served()
+        self._served = Served(registry=prometheus_registry)
 
     def __repr__(self) -> str:
         return f"Context({self._user_id!r}, served_port={self.served_port})"
@@ -169,6 +169,7 @@ class Context:
             self._directory(),
             directory_registration_host,
             grace,
+            prometheus_port,
         )
 
     def get_controller(self, endpoint: Endpoint | None = None) -> Any:

@@ -120,6 +120,8 @@ class DatalogSession:
 class DatalogServicer(UserServicer):
     """``DatalogSP`` for a registered datalog."""
 
+    counts = False
+
     def __init__(self, settings: Settings, sessions: Sessions, implementation: Implementation) -> None:
         super().__init__(settings, sessions)
         self._implementation = implementation

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry
+
 from cogment_lab.errors import ServiceError
 from cogment_lab.wire.actor import ActorServicer
 from cogment_lab.wire.datalog import DatalogServicer
@@ -17,6 +19,7 @@ from cogment_lab.wire.prehook import HookServicer
 from cogment_lab.wire.registered import Implementation
 from cogment_lab.wire.server import Server
 from cogment_lab.wire.serving import Sessions
+from cogment_lab.wire.session_metrics import SessionMetrics, metrics_page
 from cogment_lab.wire.settings import Settings
 
 __all__ = ["Served"]
@@ -36,6 +39,8 @@ class Served:
         sessions: The user code that runs.
         is_serving: Whether registration is over.
         port: The port that is served, 0 while none is.
+        registry: Where sessions are counted; ``None`` does not count them.
+        metrics_port: Port of the page of metrics, 0 while there is none.
     """
 
     actors: dict[str, Implementation] = field(default_factory=dict)
@@ -45,6 +50,8 @@ class Served:
     sessions: Sessions = field(default_factory=Sessions)
     is_serving: bool = False
     port: int = 0
+    registry: CollectorRegistry | None = None
+    metrics_port: int = 0
 
     def register(self, kind: dict[str, Implementation], implementation: Implementation) -> None:
         """Add to one of the four; raise ServiceError when the name is taken, or it is too late."""
@@ -61,6 +68,7 @@ class Served:
         directory: DirectoryClient | None,
         host: str | None,
         grace: float,
+        prometheus_port: int | None,
     ) -> None:
         """Serve until cancelled.
 
@@ -70,6 +78,7 @@ class Served:
             directory: Where to register, ``None`` for nowhere.
             host: Under which host; ``None`` is that of ``endpoint``, or this machine's own address.
             grace: Seconds that sessions have to end.
+            prometheus_port: Port of a page of metrics, ``None`` for none.
 
         Raises:
             ServiceError: nothing is registered, or it is served already.
@@ -85,15 +94,24 @@ class Served:
             host = endpoint.host if endpoint.host in _LOOPBACK else ""
         self.is_serving = True
         try:
-            self.port = await server.start()
-            async with contextlib.AsyncExitStack() as registrations:
+            async with contextlib.AsyncExitStack() as more:
+                self._count(more, prometheus_port, endpoint.host)
+                self.port = await server.start()
                 if directory is not None:
-                    await self._register(registrations, directory, host, endpoint.credentials is not None)
+                    await self._register(more, directory, host, endpoint.credentials is not None)
                 await asyncio.Event().wait()
         finally:
             self.is_serving = False
-            self.port = 0
+            self.port = self.metrics_port = 0
             await asyncio.gather(server.stop(grace / 2), self.sessions.stop(grace))
+
+    def _count(self, more: contextlib.AsyncExitStack, port: int | None, host: str) -> None:
+        if self.registry is None and port is not None:
+            self.registry = CollectorRegistry()
+        if self.registry is not None:
+            self.sessions.metrics = SessionMetrics.of(self.registry)
+            if port is not None:
+                self.metrics_port = more.enter_context(metrics_page(self.registry, port, host))
 
     async def _register(
         self, registrations: contextlib.AsyncExitStack, directory: DirectoryClient, host: str, use_ssl: bool

@@ -17,6 +17,7 @@ from cogment_lab.errors import ServiceError
 from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.registered import Implementation
 from cogment_lab.wire.server import Servicer
+from cogment_lab.wire.session_metrics import SessionMetrics
 from cogment_lab.wire.settings import ActorClass, Settings
 from cogment_lab.wire.stream import FrameStream, PeerLost
 
@@ -59,9 +60,13 @@ class Sessions:
     """The user code that runs, by trial and name.
 
     It outlives the rpc that started it: after the trial's end it may take its time.
+
+    Attributes:
+        metrics: Counts the sessions of actors and environments; ``None`` does not.
     """
 
     def __init__(self) -> None:
+        self.metrics: SessionMetrics | None = None
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def __len__(self) -> int:
@@ -99,10 +104,13 @@ def metadata_of(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in reversed(tuple(context.invocation_metadata() or ()))}
 
 
-async def play(session: Played, implementation: Implementation) -> None:
+async def play(
+    session: Played, implementation: Implementation, metrics: SessionMetrics | None = None
+) -> None:
     """Run user code for a session, and leave the trial properly."""
     try:
-        await implementation.run(session)
+        with metrics.counted(session) if metrics is not None else contextlib.nullcontext():
+            await implementation.run(session)
     except Exception:
         _log.exception("%r: implementation %r failed", session, implementation.name)
         await session._abandon()
@@ -180,6 +188,9 @@ class UserServicer(Servicer):
         sessions: Where the running sessions are kept.
     """
 
+    counts = True
+    """Whether its sessions are counted."""
+
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings = settings
         self._sessions = sessions
@@ -212,7 +223,8 @@ class UserServicer(Servicer):
         implementation: Implementation,
     ) -> None:
         try:
-            task = self._sessions.start(session.key, play(session, implementation))
+            metrics = self._sessions.metrics if self.counts else None
+            task = self._sessions.start(session.key, play(session, implementation, metrics))
         except ServiceError:
             await session._abandon()
             raise

@@ -82,6 +82,8 @@ class Session:
         self._auto_ack = True
         self._tick_id = -1
         self._delivered_tick_id = -1
+        self._messages_received = self._messages_sent = self._rewards_received = 0
+        self._reward_sum = 0.0
         self._watch()
 
     def __repr__(self) -> str:
@@ -186,6 +188,7 @@ class Session:
         if self._refuses("a message"):
             return
         for receiver in to:
+            self._messages_sent += 1
             frame = self._frame(state=NORMAL)
             frame.message.tick_id = -1
             frame.message.receiver_name = receiver
@@ -317,6 +320,7 @@ class Session:
 
     def _message_event(self, frame: Any, kind: str | None, event: RecvEvent) -> RecvEvent | None:
         if kind == "message":
+            self._messages_received += 1
             event.messages.append(RecvMessage(frame.message))
             return event
         _log.warning("%r: %s", self, frame.details or f"a frame with {kind} makes no sense here")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import urllib.request
 
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
@@ -320,3 +321,23 @@ def test_metadata_rules():
     for key, value in (("grpc-x", "v"), ("x-bin", "text"), ("x", b"bytes")):
         with pytest.raises(cogment.CogmentError):
             metadata.add(key, value)
+
+
+def test_metrics_page_counts_sessions(play):
+    pages = []
+
+    async def scenario(world):
+        register(world, ticks=2)
+        await world.start(prometheus_port=0)
+        await world.whole_trial()
+        with urllib.request.urlopen(f"http://127.0.0.1:{world.context._served.metrics_port}") as reply:
+            pages.append(reply.read().decode())
+
+    play(scenario)
+    for line in (
+        'actor_started_total{impl_name="actor"} 1.0',
+        'actor_reward_summation{impl_name="actor",name="alice"} 2.0',
+        'environment_update_count_per_trial_sum{impl_name="default"} 1.0',
+        'environment_trials_ended_total{impl_name="default"} 1.0',
+    ):
+        assert line in pages[0]
