@@ -134,9 +134,7 @@ def _found(data: FullServiceData) -> FoundService:
     address = f"{data.endpoint.host}:{data.endpoint.port}"
     return FoundService(
         service_id=data.service_id,
-        target=CLIENT
-        if protocol == ServiceEndpoint.COGMENT
-        else f"{data.endpoint.host}:{data.endpoint.port}",
+        target=CLIENT if protocol == ServiceEndpoint.COGMENT else address,
         type=ServiceType(data.details.type),
         properties=dict(data.details.properties),
         use_ssl=protocol == ServiceEndpoint.GRPC_SSL,

@@ -4,7 +4,7 @@ Official peers send one frame in each gRPC message. Between two of our own compo
 belong together (the rewards of a tick and its observation, a batch of samples) travel in one message, because
 a message costs far more than a frame: the caller names :data:`BUNDLES` in its metadata, the server answers
 with the same key in its initial metadata, and everything after each side's first frame is a bundle. The
-encoding of a bundle is a repeated field, so it is written by putting a tag and a length before each encoded frame.
+encoding of a bundle is a repeated field: a tag and a length before each encoded frame.
 """
 
 from __future__ import annotations
