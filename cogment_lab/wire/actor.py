@@ -40,6 +40,7 @@ class ActorSession(Session):
     """
 
     _frame = ActorRunTrialOutput
+    _may_leave = True
 
     def __init__(
         self,

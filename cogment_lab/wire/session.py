@@ -52,6 +52,8 @@ class Session:
 
     _frame: Any
     """Class of the frames that are sent."""
+    _may_leave = False
+    """Whether the ending trial can do without the rest of what user code would have sent."""
 
     def __init__(
         self, stream: FrameStream[Any, Any], trial_id: str, name: str, impl_name: str, config: Any
@@ -218,7 +220,9 @@ class Session:
     def _send(self, frame: Any) -> None:
         """Put ``frame`` on its way: when user code asks for the next event, or soon."""
         if len(self._outbox) >= _MOST_OUTGOING:
-            raise ServiceError(f"{self.name!r} sends without awaiting: {_MOST_OUTGOING} frames wait")
+            raise ServiceError(
+                f"{_MOST_OUTGOING} frames of {self.name!r} wait: it never awaits, or nobody reads them"
+            )
         self._outbox.append(frame)
         if not self._flush_is_due:
             self._flush_is_due = True
@@ -299,12 +303,12 @@ class Session:
             if state == NORMAL:
                 try:
                     event = self._event(frame, EventType.ENDING if self._ending else EventType.ACTIVE)
-                except (DecodeError, ProtocolError) as error:
+                except Exception as error:  # user messages have parsers of their own
                     self._fail(f"an undecodable frame: {error}")
                     return
                 if event is not None:
                     self._inbox.append(event)
-            elif state == HEARTBEAT:
+            elif state == HEARTBEAT and len(self._outbox) < _MOST_OUTGOING:
                 self._send(self._frame(state=HEARTBEAT))
             elif state == LAST:
                 self._ending = True
@@ -370,7 +374,7 @@ class Session:
     async def _finish(self) -> None:
         """Send what waits and, if the trial is ending, wait for its end; user code has returned."""
         try:
-            if self._ending and self._auto_ack and self._started:
+            if self._ending and self._auto_ack and self._may_leave:
                 self._acknowledge()
             self._flush()
             if self._writing:

@@ -30,7 +30,7 @@ class World:
         """Serve what is registered, and start an orchestrator."""
         from cogment_lab.services.orchestrator import Orchestrator, OrchestratorSettings
 
-        serving = await self.serve(orchestrator.pop("prometheus_port", None))
+        serving = await self.serve(prometheus_port=orchestrator.pop("prometheus_port", None))
         hooks = (self.service,) if orchestrator.pop("hook", False) else ()
         settings = OrchestratorSettings(lifecycle_port=0, actor_port=0, pre_trial_hooks=hooks, **orchestrator)
         self.orchestrator = Orchestrator(settings)
@@ -40,11 +40,9 @@ class World:
         self.controller = self.context.get_controller(self.endpoint)
         return serving
 
-    async def serve(self, prometheus_port=None):
+    async def serve(self, **how):
         """Serve what is registered and return the task."""
-        serving = asyncio.create_task(
-            self.context.serve_all_registered(prometheus_port=prometheus_port, grace=0.2)
-        )
+        serving = asyncio.create_task(self.context.serve_all_registered(**how, grace=0.2))
         self.ends.push_async_callback(self._cancelled, serving)
         self.ends.push_async_callback(self.context.close)
         while not self.context.served_port:

@@ -422,3 +422,51 @@ def test_wait_for_an_event_can_be_cancelled(play):
 
     play(scenario)
     assert log == [0, 1, 2]
+
+
+def test_slow_handling_of_the_last_observation_does_not_hold_the_trial_up(play, monkeypatch):
+    monkeypatch.setattr("cogment_lab.wire.session._LOOK_AFTER_S", 0.02)
+    monkeypatch.setattr("cogment_lab.wire.session._ACK_BY_ITSELF_AFTER_S", 0.02)
+    seen = []
+
+    async def scenario(world):
+        trial_over = asyncio.Event()
+
+        async def slow(session):
+            session.start()
+            async for event in session.all_events():
+                if event.type is cogment.EventType.ACTIVE and event.observation:
+                    session.do_action(Int64Value(value=1))
+                elif event.observation:
+                    await trial_over.wait()
+                seen.append(event.type.name)
+
+        world.context.register_environment(counting_environment(1, rewarding=False))
+        world.context.register_actor(slow, "slow", ["player"])
+        await world.start()
+        trial_id = await world.begin()
+        await world.reaches(trial_id, cogment.TrialState.ENDED)
+        trial_over.set()
+        await world.finished(trial_id)
+
+    play(scenario)
+    assert seen == ["ACTIVE", "ENDING", "FINAL"]
+
+
+@pytest.mark.parametrize("leaves_at", ["ACTIVE", "ENDING"])
+def test_actor_that_returns_during_the_end_still_says_so(play, leaves_at):
+    async def actor(session):
+        session.start()
+        async for event in session.all_events():
+            if event.observation:
+                session.do_action(Int64Value(value=1))
+                if event.type.name == leaves_at:
+                    return
+
+    async def scenario(world):
+        world.context.register_environment(counting_environment(1))
+        world.context.register_actor(actor, "brief", ["player"])
+        await world.start()
+        await world.whole_trial()
+
+    play(scenario)
