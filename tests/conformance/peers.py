@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections import defaultdict
 
 import grpc
 
 from cogment_lab.services.orchestrator import Orchestrator, OrchestratorSettings
+from cogment_lab.services.orchestrator.settings import Deadlines
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.generated.common_pb2 import (
@@ -215,6 +217,7 @@ class _Raw(Servicer):
     def __init__(self, script=None, bundles=False, journal=None):
         self.script = script
         self.talks = []
+        self.gone = False
         self._bundles = bundles
         self._journal = journal if journal is not None else []
         self._new = asyncio.Queue()
@@ -233,7 +236,8 @@ class _Raw(Servicer):
             await self.script(talk)
             return
         self._new.put_nowait(talk)
-        await talk.done.wait()
+        if not self.gone:
+            await talk.done.wait()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "killed")
 
 
@@ -328,7 +332,19 @@ class World:
         """Start everything; ``settings`` are the orchestrator's."""
         self.env_url = await self.serve(self.env)
         self.actor_url = await self.serve(self.actor)
-        self.orchestrator = Orchestrator(OrchestratorSettings(lifecycle_port=0, actor_port=0, **settings))
+        await self.restart(**settings)
+
+    async def restart(self, **settings):
+        """Have another orchestrator from here on.
+
+        Args:
+            settings: Its settings; names of ``Deadlines`` are put there.
+        """
+        names = {field.name for field in dataclasses.fields(Deadlines)}
+        deadlines = Deadlines(**{name: settings.pop(name) for name in names & settings.keys()})
+        self.orchestrator = Orchestrator(
+            OrchestratorSettings(lifecycle_port=0, actor_port=0, deadlines=deadlines, **settings)
+        )
         port = await self.orchestrator.start()
         self.ends.push_async_callback(self.orchestrator.stop, 0.1)
         self.channel = open_channel(f"127.0.0.1:{port}")
@@ -339,6 +355,7 @@ class World:
 
     def _leave(self):
         for raw in self._raws:
+            raw.gone = True
             for talk in raw.talks:
                 talk.kill()
 
