@@ -6,7 +6,7 @@ from cogment_lab.errors import EndpointError
 from cogment_lab.services.orchestrator.settings import OrchestratorSettings
 from cogment_lab.wire.channel import ChannelPool
 from cogment_lab.wire.directory import DirectoryClient, resolve
-from cogment_lab.wire.endpoint import CLIENT, Credentials, ServiceType
+from cogment_lab.wire.endpoint import CLIENT, Credentials, ServiceType, parse
 from cogment_lab.wire.generated.common_pb2 import ActorParams, EnvironmentParams
 from cogment_lab.wire.rpc import Stub
 
@@ -74,8 +74,9 @@ class AddressBook:
         return self._stub(target, service)
 
     async def _resolve(self, endpoint: str, kind: ServiceType, **context: str) -> str:
-        if endpoint.startswith("grpc://"):  # the common case, without a coroutine for the directory
-            return endpoint[len("grpc://") :]
+        target = parse(endpoint)
+        if isinstance(target, str):
+            return target
         return await resolve(endpoint, await self.directory(), kind, **context)
 
     def _stub(self, target: str, service: str) -> Stub:
