@@ -374,7 +374,7 @@ class Session:
     async def _finish(self) -> None:
         """Send what waits and, if the trial is ending, wait for its end; user code has returned."""
         try:
-            if self._ending and self._auto_ack and self._may_leave:
+            if self._started and self._ending and self._auto_ack and self._may_leave:
                 self._acknowledge()
             self._flush()
             if self._writing:

@@ -43,8 +43,8 @@ class World:
     async def serve(self, **how):
         """Serve what is registered and return the task."""
         serving = asyncio.create_task(self.context.serve_all_registered(**how, grace=0.2))
-        self.ends.push_async_callback(self._cancelled, serving)
         self.ends.push_async_callback(self.context.close)
+        self.ends.push_async_callback(self._cancelled, serving)
         while not self.context.served_port:
             await asyncio.sleep(0)
         self.service = f"grpc://127.0.0.1:{self.context.served_port}"
