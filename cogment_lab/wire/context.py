@@ -195,7 +195,7 @@ class Context:
         return self._client(
             endpoint,
             ServiceType.DATASTORE,
-            lambda channel: Datastore(channel, self._settings, self._metadata.to_grpc_metadata()),
+            lambda channel: Datastore(channel, self._settings, self._metadata),
         )
 
     async def get_model_registry(self, endpoint: Endpoint | None = None) -> Any:
