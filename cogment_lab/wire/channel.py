@@ -32,7 +32,7 @@ class ChannelPool:
         """Close every channel; calls in progress are cancelled."""
         channels, self._channels = self._channels, {}
         for channel in channels.values():
-            await channel.close()
+            await channel.close(None)
 
 
 def open_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:

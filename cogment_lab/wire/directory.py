@@ -83,7 +83,7 @@ class DirectoryClient:
         """
         request = RegisterRequest(permanent=permanent)
         spoken = protocol or ("GRPC_SSL" if use_ssl else "GRPC")
-        request.endpoint.protocol = ServiceEndpoint.Protocol.Value(spoken)
+        request.endpoint.protocol = ServiceEndpoint.Protocol.Value(spoken)  # type: ignore[assignment]
         request.endpoint.host = host
         request.endpoint.port = port
         request.details.type = int(kind)  # type: ignore[assignment]

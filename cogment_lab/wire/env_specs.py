@@ -80,7 +80,7 @@ async def ask_env_specs(
     except grpc.aio.AioRpcError as error:
         raise ServiceUnreachableError(f"no environment answers at {target}: {error.details()}") from error
     finally:
-        await channel.close()
+        await channel.close(None)
     if name not in reply.statuses:
         raise ServiceError(
             f"the service at {target} has no environment {implementation!r}, or tells no specs"

@@ -78,7 +78,7 @@ class Stub:
         raise AttributeError(f"no rpc {name!r}")
 
 
-def handler(service: str, servicer: object) -> grpc.GenericRpcHandler:
+def handler(service: str, servicer: object) -> grpc.GenericRpcHandler[Any, Any]:
     """Return the handler of ``service`` whose rpcs are the methods of the same names of ``servicer``.
 
     A method that ``servicer`` lacks answers UNIMPLEMENTED. The raw streams are those of :class:`Stub`.
@@ -96,5 +96,5 @@ def handler(service: str, servicer: object) -> grpc.GenericRpcHandler:
             request_deserializer=None if raw_request else request.FromString,
             response_serializer=None if raw_reply else reply.SerializeToString,
         )
-    generic: grpc.GenericRpcHandler = grpc.method_handlers_generic_handler(service, handlers)
+    generic: grpc.GenericRpcHandler[Any, Any] = grpc.method_handlers_generic_handler(service, handlers)
     return generic

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -79,7 +80,7 @@ class Server:
         self._credentials = credentials
         self._reflection = reflection
         self._server: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()
+        self._health = health_aio.HealthServicer()
 
     async def start(self) -> int:
         """Listen, and return the port.

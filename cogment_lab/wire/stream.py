@@ -21,6 +21,7 @@ from cogment_lab.wire.generated.environment_pb2 import EnvRunTrialInput, EnvRunT
 
 __all__ = [
     "BUNDLES",
+    "EOF",
     "FrameStream",
     "PeerLost",
     "actor_side",
@@ -34,6 +35,9 @@ __all__ = [
 
 BUNDLES = (("cogment-lab-bundles", "1"),)
 """Metadata with which a side says that it reads bundles."""
+
+EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+"""What reading a call gives at its end."""
 
 _MOST_WAITING = 10_000
 
@@ -60,7 +64,7 @@ async def agree_to_bundles(context: grpc.aio.ServicerContext[Any, Any]) -> bool:
 
 def bundle(frames: Iterable[bytes]) -> bytes:
     """Return the message that holds the encoded ``frames`` in its repeated field 1."""
-    parts = []
+    parts: list[bytes] = []
     for frame in frames:
         size = len(frame)
         head = bytearray(b"\x0a")
@@ -104,7 +108,7 @@ class FrameStream(Generic[In, Out]):
         except Exception as error:  # grpc has a dozen of them, some of them internal
             self.error = error
             return ()
-        if data is grpc.aio.EOF:
+        if data is EOF:
             return ()
         try:
             if self.bundled and self._read_any:

@@ -265,6 +265,7 @@ def _stack(space: Space[Any], values: Any) -> Any:
     if isinstance(space, spaces.Tuple):
         return tuple(_stack(part, [value[i] for value in values]) for i, part in enumerate(space.spaces))
     if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
-        filled = [np.zeros(space.shape, space.dtype) if value is None else value for value in values]
-        return np.array(filled, dtype=space.dtype).reshape((len(values), *space.shape))
+        shape: tuple[int, ...] = space.shape or ()
+        filled = [np.zeros(shape, space.dtype) if value is None else value for value in values]
+        return np.array(filled, dtype=space.dtype).reshape((len(values), *shape))
     return list(values)

@@ -205,7 +205,7 @@ class JoinedEnv(gym.Env[Any, Any]):
     def close(self) -> None:
         """End an unfinished trial and leave the orchestrator; idempotent."""
         self._leave()
-        self._loop.run(self._channel.close(), self._timeout)
+        self._loop.run(self._channel.close(None), self._timeout)
         self._loop.close()
 
     def _leave(self) -> None:

@@ -52,14 +52,15 @@ class Link(Generic[In, Out]):
         self.acknowledged = asyncio.Event()
         self.closed = asyncio.Event()
         self.gone = False
-        self._stream = stream
-        self._input = input_class
+        self._stream: FrameStream[Out, In] = stream
+        self._input: type[In] = input_class
         self._call = call
 
     @property
     def error(self) -> BaseException | None:
         """Why the stream ended."""
-        return self._stream.error
+        error: BaseException | None = self._stream.error
+        return error
 
     async def read(self) -> Any:
         """Return the next frames; nothing once the component is gone."""

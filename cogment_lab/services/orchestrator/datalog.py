@@ -11,7 +11,7 @@ import grpc
 from cogment_lab.wire.generated.common_pb2 import TrialParams
 from cogment_lab.wire.generated.datalog_pb2 import RunTrialDatalogInput
 from cogment_lab.wire.rpc import Stub
-from cogment_lab.wire.stream import BUNDLES, bundle, offers_bundles
+from cogment_lab.wire.stream import BUNDLES, EOF, bundle, offers_bundles
 
 __all__ = ["DatalogWriter"]
 
@@ -135,5 +135,5 @@ class DatalogWriter:
     @staticmethod
     async def _drain(call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
         """Read acknowledgements, so that they do not fill the stream."""
-        while await call.read() is not grpc.aio.EOF:
+        while await call.read() is not EOF:
             pass

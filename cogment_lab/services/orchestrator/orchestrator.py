@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -87,7 +88,7 @@ class Orchestrator:
             self._status_file.close()
             self._status_file = None
 
-    async def _serve(self, servicers: dict[str, object], port: int) -> int:
+    async def _serve(self, servicers: Mapping[str, object], port: int) -> int:
         server = Server(
             servicers,
             port=port,

@@ -134,5 +134,5 @@ class SampleLog:
 
     def _send(self, frame: RunTrialDatalogInput) -> None:
         for name in self._excluded:
-            frame.sample.ClearField(name)  # type: ignore[arg-type]
+            frame.sample.ClearField(name)
         self._sink.append(frame)

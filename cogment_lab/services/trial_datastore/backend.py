@@ -239,7 +239,7 @@ class Backend:
         trial.size += len(encoded)
         self._size += len(encoded)
         trial.last_state = sample.state
-        if sample.state == TrialState.ENDED:
+        if sample.state == int(TrialState.ENDED):
             trial.ended = True
 
     def _merge(self, trial: Trial, late: DatalogSample) -> None:

@@ -42,7 +42,7 @@ class StoredTrial:
     params: bytes
     last_state: int
     samples: int
-    ended: bool
+    ended: bool | int
 
 
 class Database:
@@ -81,7 +81,7 @@ class Database:
             rows = self._connection.execute(
                 "SELECT trial_id, user_id, params, last_state, samples, ended FROM wire_trials ORDER BY place"
             ).fetchall()
-        return [StoredTrial(*row[:5], bool(row[5])) for row in rows]
+        return [StoredTrial(*row) for row in rows]
 
     def write(self, trials: Sequence[StoredTrial], chunks: Sequence[tuple[str, int, int, bytes]]) -> None:
         """Store trials and chunks ``(trial_id, first, samples, data)`` in one transaction."""
@@ -91,8 +91,8 @@ class Database:
                 self._connection.executemany(
                     "INSERT INTO wire_trials (trial_id, user_id, params, last_state, samples, ended) "
                     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (trial_id) DO UPDATE SET "
-                    "user_id=excluded.user_id, params=excluded.params, last_state=excluded.last_state, samples=excluded.samples, "
-                    "ended=excluded.ended",
+                    "user_id=excluded.user_id, params=excluded.params, last_state=excluded.last_state, "
+                    "samples=excluded.samples, ended=excluded.ended",
                     [
                         (t.trial_id, t.user_id, t.params, t.last_state, t.samples, int(t.ended))
                         for t in trials

@@ -26,7 +26,7 @@ from cogment_lab.wire.generated.trial_datastore_pb2 import (
     StoredTrialSample,
 )
 from cogment_lab.wire.server import Servicer
-from cogment_lab.wire.stream import agree_to_bundles, bundle
+from cogment_lab.wire.stream import EOF, agree_to_bundles, bundle
 
 __all__ = ["Datalog", "Datastore"]
 
@@ -69,7 +69,7 @@ class Datalog(Servicer):
         trial_id = await _trial_id(context)
         bundled = await agree_to_bundles(context)
         first = await context.read()
-        if first is grpc.aio.EOF:
+        if first is EOF:
             return
         opening = await self._parse(context, RunTrialDatalogInput.FromString, first)
         if opening.WhichOneof("msg") != "trial_params":
@@ -79,7 +79,7 @@ class Datalog(Servicer):
         try:
             if not bundled:
                 await context.write(b"")
-            while (data := await context.read()) is not grpc.aio.EOF:
+            while (data := await context.read()) is not EOF:
                 frames = await self._frames(context, data, bundled)
                 if any(frame.WhichOneof("msg") != "sample" for frame in frames):
                     await context.abort(_INVALID, "after the parameters come samples")
@@ -170,9 +170,9 @@ class Datastore(Servicer):
     async def AddSample(self, requests: Any, context: Any) -> AddSamplesReply:
         """Add samples in their stored form to a trial."""
         trial_id = await _trial_id(context)
-        trial = self._backend.trials.get(trial_id)
-        if trial is None:
+        if trial_id not in self._backend.trials:
             await context.abort(grpc.StatusCode.NOT_FOUND, f'no trial "{trial_id}" found')
+        trial = self._backend.trials[trial_id]
         async for request in requests:
             sample = request.trial_sample
             if sample.trial_id not in ("", trial_id):
@@ -227,7 +227,7 @@ def _chooser(request: RetrieveSamplesRequest) -> _Choose | None:
                 and (not implementations or actor.implementation in implementations)
             ):
                 for name in dropped:
-                    entry.ClearField(name)  # type: ignore[arg-type]
+                    entry.ClearField(name)
                 chosen.append(entry)
         used = {place for entry in chosen for place in _payloads(entry)}
         payloads = [data if place in used else b"" for place, data in enumerate(sample.payloads)]
