@@ -49,7 +49,20 @@ _HOMES = {
     "TrialState": "controller",
     "make_logger": "logger",
 }
-_MODULES = {"actor", "context", "controller", "datastore", "environment", "events", "session"}
+_MODULES = {
+    "actor",
+    "context",
+    "controller",
+    "datalog",
+    "datastore",
+    "endpoint",
+    "environment",
+    "events",
+    "model_registry",
+    "parameters",
+    "prehook",
+    "session",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 __all__ = ["make_logger"]
 
@@ -16,6 +17,9 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__(logger, {})
         self._said: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.logger, name)
 
     def trace(self, message: str, *args: object) -> None:
         """Log below DEBUG."""

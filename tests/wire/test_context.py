@@ -45,8 +45,7 @@ def register(world, ticks=2):
 
 
 def test_official_names_are_there():
-    later = {"DatastoreFields", "Model"}
-    for name in set(cogment.__all__) - later:
+    for name in set(cogment.__all__) - {"Model"}:
         assert getattr(cogment, name)
     assert cogment.actor.ActorClass is cogment.ActorClass
     assert cogment.CogmentError.__name__ == "ServiceError"
@@ -341,3 +340,15 @@ def test_metrics_page_counts_sessions(play):
         'environment_trials_ended_total{impl_name="default"} 1.0',
     ):
         assert line in pages[0]
+
+
+def test_make_logger_takes_its_level_from_the_environment(monkeypatch, caplog):
+    monkeypatch.setenv("TEST_LOG_LEVEL", "trace")
+    logger = cogment.make_logger("test.logger", "TEST_LOG_LEVEL")
+    logger.trace("low %d", 1)
+    logger.deprecated("old")
+    logger.deprecated("old")
+    assert [record.message for record in caplog.records] == ["low 1", "old"]
+    assert logger.hasHandlers()
+    monkeypatch.setenv("TEST_LOG_LEVEL", "off")
+    assert not cogment.make_logger("test.logger", "TEST_LOG_LEVEL").isEnabledFor(40)
