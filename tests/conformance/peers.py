@@ -319,6 +319,7 @@ class World:
         env: The environment service that parameters name by default.
         actor: The actor service that they name.
         journal: What all components heard, in order.
+        servers: Every server that was started with :meth:`serve`, in order.
     """
 
     def __init__(self):
@@ -326,6 +327,7 @@ class World:
         self.journal = []
         self.env = RawEnv(journal=self.journal)
         self.actor = RawActor(journal=self.journal)
+        self.servers = []
         self._raws = []
 
     async def start(self, **settings):
@@ -363,6 +365,7 @@ class World:
         """Serve on a free port and return the endpoint."""
         server = Server({servicer.service: servicer for servicer in servicers})
         port = await server.start()
+        self.servers.append(server)
         self._raws += [servicer for servicer in servicers if isinstance(servicer, _Raw)]
         self.ends.push_async_callback(server.stop, 0)
         return f"grpc://127.0.0.1:{port}"
@@ -444,19 +447,21 @@ class World:
 
     async def ended(self, trial_id):
         """Wait until the trial is ENDED; return its states from now on."""
-        states = []
-        async for entry in self.lifecycle.WatchTrials(TrialListRequest()):
-            if entry.trial_id == trial_id:
-                states.append(STATES[entry.state])
-                if entry.state == common.ENDED:
-                    return states
-        raise AssertionError("the watch ended")
+        return await self.reaches(trial_id, "ENDED")
 
     async def reaches(self, trial_id, state):
-        """Wait until the trial is in ``state``."""
-        async for entry in self.lifecycle.WatchTrials(TrialListRequest(filter=[state])):
-            if entry.trial_id == trial_id:
-                return
+        """Wait until the trial is in ``state``; return its states from now on."""
+        states = []
+        watch = self.lifecycle.WatchTrials(TrialListRequest())
+        try:
+            async for entry in watch:
+                if entry.trial_id == trial_id:
+                    states.append(STATES[entry.state])
+                    if states[-1] == state:
+                        return states
+        finally:
+            watch.cancel()
+        raise AssertionError(f"the trial was {states} when the watch ended")
 
     @contextlib.asynccontextmanager
     async def bystander(self):
@@ -483,7 +488,7 @@ class World:
         assert (await self.ended(trial_id))[-1] == "ENDED"
 
 
-def run_in_world(scenario, seconds=15.0, **settings):
+def run_in_world(scenario, seconds=10.0, **settings):
     """Run ``scenario(world)``; ``settings`` are the orchestrator's."""
 
     async def run():
