@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from cogment_lab.humans import SimulatedHuman, WebUI
     from cogment_lab.integrations.gymnasium.collect import collect
     from cogment_lab.integrations.gymnasium.environment import TrialEnv
+    from cogment_lab.integrations.gymnasium.join import join
     from cogment_lab.integrations.gymnasium.make import make
     from cogment_lab.integrations.gymnasium.run import run
+    from cogment_lab.process_manager import Cogment
     from cogment_lab.store import TrialData, TrialInfo, TrialStore, concatenate
 
 __all__ = [
+    "Cogment",
     "SimulatedHuman",
     "TrialData",
     "TrialEnv",
@@ -33,12 +36,14 @@ __all__ = [
     "collect",
     "concatenate",
     "errors",
+    "join",
     "make",
     "register_envs",
     "run",
 ]
 
 _LAZY = {
+    "Cogment": "cogment_lab.process_manager",
     "SimulatedHuman": "cogment_lab.humans",
     "TrialData": "cogment_lab.store",
     "TrialEnv": "cogment_lab.integrations.gymnasium.environment",
@@ -47,6 +52,7 @@ _LAZY = {
     "WebUI": "cogment_lab.humans",
     "collect": "cogment_lab.integrations.gymnasium.collect",
     "concatenate": "cogment_lab.store",
+    "join": "cogment_lab.integrations.gymnasium.join",
     "make": "cogment_lab.integrations.gymnasium.make",
     "run": "cogment_lab.integrations.gymnasium.run",
 }

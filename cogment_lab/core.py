@@ -113,7 +113,7 @@ class CogmentEnv(BaseEnv, abc.ABC, Generic[Observation, Action]):
             await self.end(state)
 
 
-class BaseActor(abc.ABC):
+class BaseActor(abc.ABC):  # noqa: B024  # impl may be inherited
     """An actor that can be sent to a process of its own: it is made again there from its arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

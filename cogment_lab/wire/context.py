@@ -102,7 +102,11 @@ class Context:
         self._served.register(self._served.actors, implementation)
 
     def register_environment(
-        self, impl: Run, impl_name: str = "default", properties: Mapping[str, str] | None = None
+        self,
+        impl: Run,
+        impl_name: str = "default",
+        properties: Mapping[str, str] | None = None,
+        statuses: Mapping[str, str] | None = None,
     ) -> None:
         """Register a coroutine function that is called with an ``EnvironmentSession``.
 
@@ -110,11 +114,14 @@ class Context:
             impl: The function.
             impl_name: Its name.
             properties: For the directory.
+            statuses: Answered by the service's ``Status``, besides its own.
 
         Raises:
             ServiceError: the name is taken, or the context serves already.
         """
-        implementation = Implementation(impl, impl_name, (), dict(properties or {}))
+        implementation = Implementation(
+            impl, impl_name, (), dict(properties or {}), dict(statuses or {})
+        )
         self._served.register(self._served.environments, implementation)
 
     def register_pre_trial_hook(self, impl: Run, properties: Mapping[str, str] | None = None) -> None:

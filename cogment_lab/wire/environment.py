@@ -182,6 +182,13 @@ class EnvironmentServicer(UserServicer):
         super().__init__(settings, sessions)
         self._implementations = implementations
 
+    def statuses(self) -> Mapping[str, str]:
+        """Return the machine's load, the number of sessions, and what the implementations tell."""
+        told = dict(super().statuses())
+        for implementation in self._implementations.values():
+            told |= implementation.statuses
+        return told
+
     async def RunTrial(self, requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Be the environment of a trial."""
         trial_id = await self._trial_id(context)

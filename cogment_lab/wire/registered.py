@@ -20,12 +20,14 @@ class Implementation:
         name: Its name among those of its kind; empty for hooks and datalogs.
         actor_classes: Classes of the actors that it can be.
         properties: What is registered in the directory besides.
+        statuses: What the service answers besides when it is asked for its status.
     """
 
     run: Callable[[Any], Awaitable[None]]
     name: str = ""
     actor_classes: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    statuses: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_environment(implementations: Mapping[str, Implementation], name: str) -> Implementation:

@@ -49,9 +49,12 @@ from cogment_lab.wire.generated.orchestrator_pb2 import TrialInfo
 from cogment_lab.wire.rpc import Stub
 from cogment_lab.wire.stream import PeerLost
 
-__all__ = ["Trial"]
+__all__ = ["FAILURE", "Trial"]
 
 _LOG = logging.getLogger(__name__)
+FAILURE = "cogment_lab.failure"
+"""Property of a trial's info that says why it was ended hard; official clients see one property more."""
+
 _EXTERNALLY = "Externally requested"
 _INACTIVE = "The trial was inactive for too long"
 
@@ -167,6 +170,8 @@ class Trial:
             trial_duration=self._elapsed(),
             properties=self.params.properties,
         )
+        if self.failure not in ("", _EXTERNALLY):
+            info.properties[FAILURE] = self.failure
         if actors and self.state >= TrialState.PENDING:
             info.actors_in_trial.extend(self._cast())
         if latest_observation and TrialState.RUNNING <= self.state < TrialState.ENDED:

@@ -1,0 +1,82 @@
+"""The process of an environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from cogment_lab.core import BaseEnv
+from cogment_lab.wire.context import Context
+from cogment_lab.wire.endpoint import ServedEndpoint
+from cogment_lab.wire.env_specs import status_name, status_text
+from cogment_lab.wire.settings import LAB_SETTINGS
+
+__all__ = ["role_specs", "serve", "serve_env"]
+
+_LOG = logging.getLogger(__name__)
+
+
+async def serve_env(
+    announce: Callable[[int], None],
+    env_class: type[BaseEnv],
+    env_args: tuple[Any, ...],
+    env_kwargs: dict[str, Any],
+    env_name: str,
+    port: int,
+) -> None:
+    """Make an environment and serve it until cancelled.
+
+    Args:
+        announce: Called with the port once it is served.
+        env_class: What to make, from
+        env_args: these arguments, and
+        env_kwargs: these.
+        env_name: Name of the implementation.
+        port: Port to serve; 0 takes a free one.
+    """
+    env = env_class(*env_args, **env_kwargs)
+    if hasattr(env, "learn_specs"):
+        env.learn_specs()
+    specs = {name: each.serialize() for name, each in {**env.agent_specs, **role_specs(env)}.items()}
+    context = Context(user_id="cogment_lab", cog_settings=LAB_SETTINGS)
+    context.register_environment(
+        impl=env.impl, impl_name=env_name, statuses={status_name(env_name): status_text(specs)}
+    )
+    await serve(context, announce, port)
+
+
+async def serve(context: Context, announce: Callable[[int], None], port: int) -> None:
+    """Serve what is registered until cancelled; announce the port."""
+    if port and not _is_free(port):
+        _LOG.info("port %d is taken; a free one is used", port)
+        port = 0
+    serving = asyncio.create_task(context.serve_all_registered(ServedEndpoint(port=port)))
+    try:
+        while not context.served_port and not serving.done():
+            await asyncio.sleep(0.005)
+        if context.served_port:
+            announce(context.served_port)
+        await serving
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await context.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def role_specs(env: BaseEnv) -> dict[str, Any]:
+    """Return the specs of an environment's teacher, evaluator and observer, where it knows such roles."""
+    roles: dict[str, Any] = getattr(env, "role_specs", {})
+    return roles

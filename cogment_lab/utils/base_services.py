@@ -1,0 +1,104 @@
+"""The orchestrator and datastore that a :class:`cogment_lab.Cogment` uses: found, or started."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+from cogment_lab.errors import ServiceCrashedError, ServiceTimeoutError
+
+__all__ = ["BaseServices", "is_listening"]
+
+_START_SECONDS = 60.0
+
+
+def is_listening(port: int, timeout: float = 0.3) -> bool:
+    """Return whether something on this machine accepts connections on ``port``."""
+    if port <= 0:
+        return False
+    try:
+        with socket.create_connection(("localhost", port), timeout):
+            return True
+    except OSError:
+        return False
+
+
+@dataclass(slots=True)
+class BaseServices:
+    """Where orchestrator and datastore are.
+
+    Attributes:
+        orchestrator_port: Port of the orchestrator.
+        datastore_port: Port of the datastore.
+        process: The process that serves them, when we started it; it ends with ours.
+    """
+
+    orchestrator_port: int
+    datastore_port: int
+    process: subprocess.Popen[str] | None = None
+
+    @classmethod
+    def find_or_start(cls, orchestrator_port: int, datastore_port: int) -> BaseServices:
+        """Use what listens on these ports; when neither does, start both on free ones.
+
+        Raises:
+            ServiceCrashedError: they did not start; with what the process said.
+            ServiceTimeoutError: they were not ready in time.
+        """
+        if is_listening(orchestrator_port) and is_listening(datastore_port):
+            return cls(orchestrator_port, datastore_port)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cogment_lab.services.base"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = _first_line(process)
+        ports = json.loads(line)
+        return cls(ports["orchestrator"], ports["datastore"], process)
+
+    def check(self) -> None:
+        """Raise ServiceCrashedError when the process that we started died."""
+        if self.process is not None and self.process.poll() is not None:
+            raise ServiceCrashedError(
+                f"the process of orchestrator and datastore ended with code {self.process.returncode}"
+            )
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the process that we started; idempotent."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    """Return the first line that a process prints."""
+    lines: queue.Queue[str] = queue.Queue()
+    output = process.stdout
+    assert output is not None
+    threading.Thread(target=lambda: lines.put(output.readline()), daemon=True).start()
+    try:
+        line = lines.get(timeout=_START_SECONDS)
+    except queue.Empty:
+        process.kill()
+        raise ServiceTimeoutError(
+            f"orchestrator and datastore were not ready within {_START_SECONDS:.0f} s"
+        ) from None
+    if not line:
+        code = process.wait(_START_SECONDS)
+        raise ServiceCrashedError(f"orchestrator and datastore did not start: exit code {code} (see above)")
+    return line
