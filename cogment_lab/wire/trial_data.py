@@ -35,6 +35,9 @@ from cogment_lab.wire.stream import BUNDLES, offers_bundles
 
 __all__ = ["decode_trial", "find_trial", "load_trial", "read_samples"]
 
+_OTHER_ROLES = ("teacher", "evaluator", "observer")
+"""Actors beside a player: their actions are their own, whoever decides."""
+
 
 async def find_trial(stub: Stub, trial_id: str, timeout: float) -> StoredTrialInfo:
     """Return what a datastore knows of a trial, waiting for it to appear.
@@ -193,7 +196,8 @@ def _decode_actor(
         truncated[-1] = True
     stamps = np.array([sample.timestamp for sample in samples], dtype=np.uint64).astype(np.int64)
     proposed = actions
-    overridden = np.array([bool(info.get("is_intervention")) for info in infos], dtype=np.bool_)
+    plays = name not in _OTHER_ROLES
+    overridden = np.array([plays and bool(info.get("is_intervention")) for info in infos], dtype=np.bool_)
     if overridden.any():
         executed = [
             info["executed_action"] if overridden[row] and "executed_action" in info else action
