@@ -27,6 +27,9 @@ from cogment_lab.wire.remote_trial import Received, RemoteTrial
 
 __all__ = ["JoinedEnv", "join"]
 
+_ROLES = ("teacher", "evaluator", "observer")
+"""Actors that a trial may have besides the agents of its environment."""
+
 
 def join(
     endpoint: str,
@@ -161,6 +164,7 @@ class JoinedEnv(gym.Env[Any, Any]):
             TrialFailedError: the trial ended before its first observation; says whose fault it was.
         """
         self._leave()
+        super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = secrets.randbits(32)
         self._seeded = True
@@ -245,7 +249,7 @@ class JoinedEnv(gym.Env[Any, Any]):
         params.environment.endpoint = environment_endpoint
         if datastore is not None:
             params.datalog.endpoint = datastore
-        missing = set(agents) - {self._agent, "teacher"} - set(actors)
+        missing = set(agents) - {self._agent, *_ROLES} - set(actors)
         if missing:
             raise ConfigurationError(f"nobody plays {sorted(missing)}: name them in actors=")
         for name in (self._agent, *(other for other in actors if other != self._agent)):
@@ -260,6 +264,7 @@ class JoinedEnv(gym.Env[Any, Any]):
             if name in agents:
                 config.agent_specs.CopyFrom(agents[name])
             actor.config.content = config.SerializeToString()
+            actor.optional = name in _ROLES
             params.actors.append(actor)
         return params
 
