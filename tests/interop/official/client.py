@@ -111,7 +111,7 @@ async def read(datastore, trials, wait, fields=(), actors=()):
     """Read trials and their samples, as they come."""
     store = context().get_datastore(endpoint(datastore))
     infos = []
-    async for info in store.all_trials(bundle_size=1, wait_for_trials=wait, ids=trials):
+    async for info in store.all_trials(bundle_size=10, wait_for_trials=wait, ids=trials):
         infos.append(info)
         report(
             trial=info.trial_id,
