@@ -43,6 +43,13 @@ class Human(StrEnum):
     none = "none"
 
 
+class Engine(StrEnum):
+    """Whose services are launched."""
+
+    embedded = "embedded"
+    official = "official"
+
+
 class Player(StrEnum):
     """Who demonstrates."""
 
@@ -157,6 +164,40 @@ def trials_rm(
     if not yes:
         typer.confirm(f"Delete {len(trials)} trial(s) from {file} for good?", abort=True)
     remove_trials(file, trials)
+
+
+@app.command()
+def launch(
+    names: Annotated[list[str], typer.Argument(help="base, all, or names of services.")],
+    engine: Annotated[Engine, typer.Option(help="Ours, or the official executable.")] = Engine.embedded,
+    orchestrator_port: Annotated[int | None, typer.Option(help="Instead of 9000.")] = None,
+    datastore_port: Annotated[int | None, typer.Option(help="Instead of 9003.")] = None,
+) -> None:
+    """Run Cogment's services until Ctrl-C: base is the orchestrator and the trial datastore."""
+    from cogment_lab.cli.launch import launch as run
+
+    run(names, engine=engine.value, orchestrator_port=orchestrator_port, datastore_port=datastore_port)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def services(context: typer.Context) -> None:
+    """Run one service, with the official flags: services NAME --help."""
+    from cogment_lab.cli.services import run_service
+
+    raise typer.Exit(run_service(context.args))
+
+
+@app.command()
+def install(
+    version: Annotated[str, typer.Option(help="Release of the official executable.")] = "2.22.0",
+    path: Annotated[Path | None, typer.Option(help="Folder; $COGMENT_LAB_HOME or ~/.cogment_lab.")] = None,
+) -> None:
+    """Download the official Cogment executable; only launch --engine official needs it."""
+    from cogment_lab.cli.install import install as run
+
+    run(version, path)
 
 
 def main() -> None:
