@@ -63,6 +63,11 @@ class AddressBook:
             self._directory = DirectoryClient(self._channels.get(target), token)
         return self._directory
 
+    def use_directory(self, target: str) -> None:
+        """Ask the directory at ``target``."""
+        token = self._settings.directory_authentication_token
+        self._directory = DirectoryClient(self._channels.get(target), token)
+
     async def close(self) -> None:
         """Close every channel."""
         await self._channels.close()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from cogment_lab.services.directory import DirectoryServicer, DirectorySettings
 from cogment_lab.services.orchestrator.addresses import AddressBook
 from cogment_lab.services.orchestrator.hooks import read_params_file
 from cogment_lab.services.orchestrator.metrics import Metrics
@@ -21,6 +22,7 @@ from cogment_lab.wire.server import Server
 __all__ = ["Orchestrator"]
 
 _LIFECYCLE, _ACTORS = "cogmentAPI.TrialLifecycleSP", "cogmentAPI.ClientActorSP"
+_DIRECTORY = "cogmentAPI.DirectorySP"
 
 
 class Orchestrator:
@@ -51,6 +53,7 @@ class Orchestrator:
         self.trials = Trials(self.settings, self._addresses, default_params, self._metrics.trial_ended)
         self._servers: list[Server] = []
         self._status_file: IO[bytes] | None = None
+        self._directory: DirectoryServicer | None = None
         self._registrations = contextlib.AsyncExitStack()
 
     async def start(self) -> int:
@@ -62,14 +65,21 @@ class Orchestrator:
         self._write_status(b"I")
         lifecycle = Lifecycle(self.trials, self.settings)
         actors = ClientActors(self.trials, self.settings)
+        served: dict[str, object] = {_LIFECYCLE: lifecycle}
+        if self.settings.own_directory and not self.settings.directory_endpoint:
+            self._directory = DirectoryServicer(DirectorySettings(persistence_file=""))
+            self._directory.start()
+            served[_DIRECTORY] = self._directory
         if self.settings.lifecycle_port == self.settings.actor_port:
-            both = {_LIFECYCLE: lifecycle, _ACTORS: actors}
+            both = {**served, _ACTORS: actors}
             self.port = self.actor_port = await self._serve(both, self.settings.lifecycle_port)
         else:
-            self.port = await self._serve({_LIFECYCLE: lifecycle}, self.settings.lifecycle_port)
+            self.port = await self._serve(served, self.settings.lifecycle_port)
             self.actor_port = await self._serve({_ACTORS: actors}, self.settings.actor_port)
         if self.settings.prometheus_port is not None:
             self._metrics.serve(self.settings.prometheus_port, self.settings.host)
+        if self._directory is not None:
+            self._addresses.use_directory(f"localhost:{self.port}")
         await self._register()
         self._write_status(b"R")
         return self.port
@@ -81,6 +91,8 @@ class Orchestrator:
         for server in self._servers:
             await server.stop(grace)
         self._servers.clear()
+        if self._directory is not None:
+            await self._directory.stop()
         await self._addresses.close()
         self._metrics.close()
         self._write_status(b"T")

@@ -49,7 +49,8 @@ class OrchestratorSettings:
         private_key: PEM file; with the next two it turns TLS on, with client certificates mandatory.
         root_cert: PEM file of the trusted roots.
         trust_chain: PEM file of our certificate chain.
-        directory_endpoint: ``grpc://host:port`` of the directory; empty for none.
+        directory_endpoint: ``grpc://host:port`` of the directory; empty for the one inside (next).
+        own_directory: Whether to be a directory too, on the lifecycle port, where no other is named.
         directory_authentication_token: Whose records are seen and made.
         directory_auto_register: Whether to register there.
         directory_registration_host: Host to register; empty finds our own address.
@@ -73,6 +74,7 @@ class OrchestratorSettings:
     root_cert: Path | None = None
     trust_chain: Path | None = None
     directory_endpoint: str = ""
+    own_directory: bool = True
     directory_authentication_token: str = ""
     directory_auto_register: bool = True
     directory_registration_host: str = ""
