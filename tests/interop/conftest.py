@@ -1,5 +1,6 @@
 """Our services with the official SDK (cogment 2.10.1) and Cogment Lab 0.1.5, in processes of their Python."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from official_python import INSTALLATION_S, Missing, find, is_complete  # needs the path
-from processes import Official
+from processes import Process
 
 _missing = ""
 
@@ -38,10 +39,10 @@ def official_python():
         pytest.skip(f"INTEROPERATION NOT TESTED: {reason}")
 
 
-@pytest.fixture(scope="session")
-def components(official_python):
-    """Environments, actors, a hook and a datalog on the official SDK."""
-    process = Official(official_python, "components.py")
+@pytest.fixture(scope="session", params=["official", "ours"])
+def components(request):
+    """Environments, actors, a hook and a datalog, on the official SDK; and the same code on ours."""
+    process = Process(_python(request), "components.py")
     try:
         process.url = f"grpc://127.0.0.1:{process.wait(lambda line: 'port' in line, 30)['port']}"
         yield process
@@ -49,17 +50,37 @@ def components(official_python):
         process.stop()
 
 
-@pytest.fixture
-def official(official_python):
-    """Run a script of the folder ``official``: ``official("client.py", "join", {...})``."""
-    running = []
+@pytest.fixture(params=["official", "ours"])
+def run_client(request):
+    """Run a coroutine of client.py, on the official SDK and on ours: ``run_client("join", {...})``."""
+    python = _python(request)
+    with _running() as run:
+        yield lambda *arguments: run(python, "client.py", *arguments)
 
-    def run(script, *arguments):
-        running.append(Official(official_python, script, *arguments))
-        return running[-1]
+
+@pytest.fixture
+def lab(official_python):
+    """Run a script on Cogment Lab 0.1.5: ``lab("lab_actor.py", port)``."""
+    with _running() as run:
+        yield lambda *arguments: run(official_python, *arguments)
+
+
+def _python(request):
+    """Return the official interpreter, or ``None`` for ours."""
+    return request.getfixturevalue("official_python") if request.param == "official" else None
+
+
+@contextlib.contextmanager
+def _running():
+    """Give a function that starts processes; end them."""
+    processes = []
+
+    def run(*arguments):
+        processes.append(Process(*arguments))
+        return processes[-1]
 
     yield run
-    for process in running:
+    for process in processes:
         process.stop()
 
 

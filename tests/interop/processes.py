@@ -1,21 +1,24 @@
-"""A process of the official packages, and what it reports: one JSON object a line."""
+"""A process beside the test, and what it reports: one JSON object a line."""
 
 import asyncio
 import json
+import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "official"
+OURS = Path(__file__).parent / "ours"
 
 
-class Official:
+class Process:
     """A script of the folder ``official`` that runs.
 
     Args:
-        python: The interpreter.
+        python: The interpreter with the official packages; ``None`` for ours, with our SDK in their place.
         script: Name of the script.
         arguments: For it; those that are no text are given as JSON.
 
@@ -28,12 +31,14 @@ class Official:
         self.lines = []
         self._more = threading.Condition()
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by stop()
+        environment = dict(os.environ, PYTHONPATH="" if python else str(OURS))
         self._process = subprocess.Popen(
-            [str(python), "-E", str(SCRIPTS / script), *words],
+            [str(python or sys.executable), str(SCRIPTS / script), *words],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
             cwd=SCRIPTS,
+            env=environment,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

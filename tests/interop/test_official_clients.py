@@ -1,4 +1,4 @@
-"""Client actors and controllers on the official SDK in trials of our environments and actors."""
+"""Client actors and controllers on the official SDK, and the same on ours, with our environment and actor."""
 
 import asyncio
 
@@ -63,7 +63,7 @@ PERSON = {"name": "person", "endpoint": "cogment://client", "initial_connection_
 @pytest.mark.parametrize(
     ("slot", "joined"), [({"actor_name": "person"}, "person"), ({"actor_class": "player"}, "person")]
 )
-def test_official_client_actor_plays_with_our_environment_and_actor(official, play, slot, joined):
+def test_official_client_actor_plays_with_our_environment_and_actor(run_client, play, slot, joined):
     async def scenario(world):
         ours = Ours()
         await ours.serve(world)
@@ -74,7 +74,7 @@ def test_official_client_actor_plays_with_our_environment_and_actor(official, pl
             ticks=3,
             environment_name="lunar",
         )
-        client = official("client.py", "join", {"orchestrator": world.url, "trial": trial, **slot})
+        client = run_client("join", {"orchestrator": world.url, "trial": trial, **slot})
         start, *events = await client.done()
         assert start == {"who": joined, "config": "left-handed", "impl": "person"}
         await world.ended(trial)
@@ -94,24 +94,22 @@ def test_official_client_actor_plays_with_our_environment_and_actor(official, pl
     "wrong",
     [{"actor_name": "bot"}, {"actor_name": "nobody"}, {"trial": "no such trial", "actor_name": "bot"}],
 )
-def test_official_client_is_told_that_it_cannot_join(official, play, wrong):
+def test_official_client_is_told_that_it_cannot_join(run_client, play, wrong):
     async def scenario(world):
         await Ours().serve(world)
         trial = await world.begin(world.service, {"name": "bot"}, PERSON, ticks=3)
-        client = official("client.py", "join", {"orchestrator": world.url, "trial": trial, **wrong})
+        client = run_client("join", {"orchestrator": world.url, "trial": trial, **wrong})
         (line,) = await client.done()
         assert line["why"], line
 
     play(scenario)
 
 
-def test_official_client_that_is_killed_ends_the_trial(official, play):
+def test_official_client_that_is_killed_ends_the_trial(run_client, play):
     async def scenario(world):
         await Ours().serve(world)
         trial = await world.begin(world.service, {"name": "bot"}, PERSON, ticks=0)
-        client = official(
-            "client.py", "join", {"orchestrator": world.url, "trial": trial, "actor_name": "person"}
-        )
+        client = run_client("join", {"orchestrator": world.url, "trial": trial, "actor_name": "person"})
         await client.heard(type="ACTIVE", tick=2)
         client.kill()
         async with asyncio.timeout(2):
@@ -120,11 +118,11 @@ def test_official_client_that_is_killed_ends_the_trial(official, play):
     play(scenario)
 
 
-def test_official_controller_starts_watches_describes_and_ends_our_trials(official, play):
+def test_official_controller_starts_watches_describes_and_ends_our_trials(run_client, play):
     async def scenario(world):
         ours = Ours()
         await ours.serve(world)
-        control = official("client.py", "control", {"orchestrator": world.url, "service": world.service})
+        control = run_client("control", {"orchestrator": world.url, "service": world.service})
         told = {key: value for line in await control.done() for key, value in line.items()}
         assert told["versions"]["cogment"] == "2.22.0"
         assert told["ids"] == ["soft", "", True]

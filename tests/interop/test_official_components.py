@@ -1,4 +1,4 @@
-"""Environments, actors, hooks and datalogs on the official SDK in trials of our orchestrator."""
+"""Environments, actors, hooks and datalogs on the official SDK, and the same on ours, in our trials."""
 
 import asyncio
 
@@ -154,10 +154,10 @@ def test_actor_that_fails_ends_the_trial_or_is_done_without(components, play):
     play(scenario)
 
 
-def test_official_hook_fills_the_parameters_or_refuses(components, official, play):
+def test_official_hook_fills_the_parameters_or_refuses(components, run_client, play):
     async def scenario(world):
         wish = {"endpoint": components.url}
-        starting = official("client.py", "hooked", {"orchestrator": world.url, "wish": wish})
+        starting = run_client("hooked", {"orchestrator": world.url, "wish": wish})
         (line,) = await starting.done()
         trial = line["id"]
         await world.ended(trial)

@@ -1,4 +1,4 @@
-"""The official SDK's datastore client reads what our datastore keeps, live and after the end."""
+"""The official SDK, and the same on ours, reads what our datastore keeps, live and after the end."""
 
 import asyncio
 
@@ -75,14 +75,14 @@ class Stored:
             self.go_on.release()
 
 
-def test_trials_are_read_after_their_end(official, play, storage):
+def test_trials_are_read_after_their_end(run_client, play, storage):
     async def scenario(world):
         stored = Stored(world)
         await stored.start(**storage)
         trial = await stored.begin(properties={"study": "pilot"})
         stored.let_go(3)
         await world.ended(trial)
-        reading = official("client.py", "read", {"datastore": stored.url, "trials": [trial], "wait": 5})
+        reading = run_client("read", {"datastore": stored.url, "trials": [trial], "wait": 5})
         info, *samples = await reading.done()
         assert info["trial"] == trial and info["names"] == ["alice", "bob"]
         assert info["properties"] == {"study": "pilot"}
@@ -105,12 +105,11 @@ def test_trials_are_read_after_their_end(official, play, storage):
     play(scenario)
 
 
-def test_samples_stream_while_the_trial_runs_and_end_with_it(official, play, storage):
+def test_samples_stream_while_the_trial_runs_and_end_with_it(run_client, play, storage):
     async def scenario(world):
         stored = Stored(world)
         await stored.start(**storage)
-        reading = official(
-            "client.py",
+        reading = run_client(
             "read",
             {"datastore": stored.url, "trials": ["live"], "wait": 10, "actors": ["bob"]},
         )
@@ -129,7 +128,7 @@ def test_samples_stream_while_the_trial_runs_and_end_with_it(official, play, sto
     play(scenario)
 
 
-def test_fields_are_chosen_and_trials_deleted(official, play, storage):
+def test_fields_are_chosen_and_trials_deleted(run_client, play, storage):
     async def scenario(world):
         stored = Stored(world)
         await stored.start(**storage)
@@ -137,8 +136,7 @@ def test_fields_are_chosen_and_trials_deleted(official, play, storage):
         trials = [await stored.begin(), await stored.begin()]
         for trial in trials:
             await world.ended(trial)
-        reading = official(
-            "client.py",
+        reading = run_client(
             "read",
             {"datastore": stored.url, "trials": trials, "wait": 5, "fields": ["ACTION"]},
         )
@@ -148,7 +146,7 @@ def test_fields_are_chosen_and_trials_deleted(official, play, storage):
             alice = [sample["actors"]["alice"] for sample in samples if sample["trial"] == trial]
             assert [one["action"] for one in alice] == [0, 1, 2, None]
             assert all(one["observation"] is None and not one["reward"] for one in alice)
-        deleting = official("client.py", "delete", {"datastore": stored.url, "trials": trials[:1]})
+        deleting = run_client("delete", {"datastore": stored.url, "trials": trials[:1]})
         (line,) = await deleting.done()
         assert line == {"left": trials[1:]}
 
