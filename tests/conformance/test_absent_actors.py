@@ -193,7 +193,7 @@ def test_35_death_of_an_optional_actor_leaves_the_trial_going(play):
     play(scenario)
 
 
-def test_35_actor_that_acted_and_died_does_not_complete_the_tick_of_others(play):
+def test_35_actor_that_acted_and_died_does_not_complete_the_tick_of_others(play, caplog):
     """Bug O7 of the official orchestrator: readiness by counters."""
 
     async def scenario(world):
@@ -207,9 +207,12 @@ def test_35_actor_that_acted_and_died_does_not_complete_the_tick_of_others(play)
         await mortal.message("alice")
         await alice.expect("message 0")
         mortal.kill()
+        while "mortal is lost" not in caplog.text:
+            await asyncio.sleep(0.01)
         await bob.act(0, b"b0")
         actions = (await env.expect("action_set 0")).action_set
-        assert list(actions.actions)[1:] == [b"a0", b"b0"]
+        assert list(actions.actions) == [b"", b"a0", b"b0"]
+        assert list(actions.unavailable_actors) == [0]
 
     play(scenario)
 

@@ -46,6 +46,22 @@ def test_43_one_sample_for_each_observation(play):
     play(scenario)
 
 
+def test_43_action_for_the_final_observation_is_not_logged(play):
+    async def scenario(world):
+        trial_id, log = await logged(world)
+        env, alice = await world.talks("alice")
+        await env.say(LAST)
+        await env.observe(b"t0")
+        await alice.expect("LAST", "observation 0")
+        await alice.act(0)
+        await alice.say(LAST_ACK)
+        await env.say(LAST_ACK)
+        (sample,) = await log.samples(trial_id)
+        assert [action.tick_id for action in sample.actions] == [-2]
+
+    play(scenario)
+
+
 def test_43_soft_end_is_seen_in_the_tick_before_the_last(play):
     async def scenario(world):
         world.env.script, world.actor.script = counting(99), echo
