@@ -454,9 +454,9 @@ def _key_actions(actions: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_name(name: str) -> None:
-    if not name or any(mark in name for mark in "%?&=;:/+,#@[]*"):
+    if not name or any(mark in name for mark in "%?&=;:/+,#@[]*."):
         raise ConfigurationError(
-            f"{name!r} cannot name a service: it is empty or holds one of %?&=;:/+,#@[]*"
+            f"{name!r} cannot name a service: it is empty or holds one of %?&=;:/+,#@[]*."
         )
 
 

@@ -76,6 +76,8 @@ class TrialParameters:
             object.__setattr__(self, "environment_name", "env")
         if self.buffered_ticks < _DEFAULT_BUFFERED_TICKS:
             object.__setattr__(self, "buffered_ticks", _DEFAULT_BUFFERED_TICKS)
+        if any(mark in self.environment_name for mark in ".*"):
+            raise ConfigurationError(f"environment name {self.environment_name!r} holds '.' or '*'")
         taken = {self.environment_name}
         for actor in self.actors:
             if not actor.name or any(mark in actor.name for mark in ".*"):

@@ -120,8 +120,19 @@ class FrameStream(Generic[In, Out]):
             self.error = error
             return ()
 
+    def post(self, *frames: Out) -> bool:
+        """Queue ``frames``; return whether nobody is writing, so that ``write()`` must be called to send them.
+
+        Raises:
+            PeerLost: the peer has not read ten thousand frames.
+        """
+        if len(self._waiting) + len(frames) > _MOST_WAITING:
+            raise PeerLost(f"the peer leaves {len(self._waiting)} frames unread")
+        self._waiting.extend(frames)
+        return not self._writing
+
     async def write(self, *frames: Out) -> None:
-        """Send ``frames`` in order and next to each other.
+        """Send what is queued and ``frames``, in order and next to each other.
 
         Returns when they are on their way, or at once when another coroutine is writing and takes them along.
 
@@ -129,12 +140,12 @@ class FrameStream(Generic[In, Out]):
             PeerLost: the peer is gone, or has not read ten thousand frames.
         """
         if self._writing:
-            if len(self._waiting) + len(frames) > _MOST_WAITING:
-                raise PeerLost(f"the peer leaves {len(self._waiting)} frames unread")
-            self._waiting.extend(frames)
+            self.post(*frames)
             return
         self._writing = True
         pending: Sequence[Out] = frames
+        if self._waiting:
+            pending, self._waiting = [*self._waiting, *frames], []
         try:
             while pending:
                 encoded = [frame.SerializeToString() for frame in pending]  # type: ignore[attr-defined]

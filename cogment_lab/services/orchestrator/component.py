@@ -70,6 +70,10 @@ class Link(Generic[In, Out]):
         """Send ``frames`` next to each other; raise PeerLost when the component is gone."""
         await self._stream.write(*frames)
 
+    def post(self, *frames: In) -> bool:
+        """Queue ``frames``; return whether :meth:`write` must be called to send them."""
+        return self._stream.post(*frames)
+
     def lose(self) -> None:
         """Note that nothing more comes from here."""
         self.gone = True

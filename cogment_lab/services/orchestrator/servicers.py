@@ -150,6 +150,8 @@ class ClientActors(_Versioned):
             async with asyncio.timeout(self._deadline):
                 while True:
                     frames = await stream.read()
+                    if not frames and stream.error is not None:
+                        await _refuse(context, self._RPC, f"no frame: {stream.error}")
                     if not frames:
                         return
                     if frames[0].state != common.HEARTBEAT:

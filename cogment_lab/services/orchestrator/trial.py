@@ -56,6 +56,9 @@ FAILURE = "cogment_lab.failure"
 """Property of a trial's info that says why it was ended hard; official clients see one property more."""
 
 _EXTERNALLY = "Externally requested"
+_END_SECONDS = 1.0
+"""How long the end of a trial waits for components that do not read their END."""
+
 _INACTIVE = "The trial was inactive for too long"
 
 
@@ -102,6 +105,7 @@ class Trial:
         self._latest = ObservationSet()
         self._log: SampleLog | None = None
         self._prepared = False
+        self._connecting: asyncio.Task[None] | None = None
         self._set_state(TrialState.INITIALIZING)
 
     # --- setting up ---
@@ -156,7 +160,7 @@ class Trial:
 
     def start(self) -> None:
         """Connect the components in the background."""
-        self._spawn(self._connect(), "connections")
+        self._connecting = self._spawn(self._connect(), "connections")
         if self._rules.max_inactivity > 0.0:
             self._spawn(self._watch_activity(), "inactivity")
 
@@ -189,10 +193,11 @@ class Trial:
             self._duration = time.monotonic_ns() - self._began
         self._on_state(self)
 
-    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guard(work), name=f"{name} of trial {self.trial_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _guard(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run ``work``; whatever goes wrong in it ends the trial instead of freezing it."""
@@ -628,14 +633,16 @@ class Trial:
         if wanted == self.params.environment.name:
             if self._env is not None and not self._env.gone:
                 forwarded.receiver_name = wanted
-                await self._env.write(EnvRunTrialInput(state=common.NORMAL, message=forwarded))
+                if self._env.post(EnvRunTrialInput(state=common.NORMAL, message=forwarded)):
+                    self._spawn(self._env.write(), "message")
             return
         for index in receivers(wanted, self._rules.actors):
             link = self._links[index]
             if link is None or index in self._lost:
                 continue
             forwarded.receiver_name = self._rules.actors[index].name
-            await self._write(index, link, [ActorRunTrialInput(state=common.NORMAL, message=forwarded)])
+            if link.post(ActorRunTrialInput(state=common.NORMAL, message=forwarded)):
+                self._spawn(self._write(index, link, []), "message")
 
     # --- the end ---
 
@@ -695,7 +702,10 @@ class Trial:
             for seat in self._seats:
                 if seat is not None and not seat.done():
                     seat.cancel()
-            await self._close(details)
+            closing = asyncio.create_task(self._close(details), name=f"end of trial {self.trial_id}")
+            self._tasks.add(closing)
+            closing.add_done_callback(self._tasks.discard)
+            await asyncio.shield(closing)  # whoever found the failure may be cancelled with its stream
         else:
             self._set_state(TrialState.ENDED)
             self.ended.set()
@@ -706,15 +716,18 @@ class Trial:
         for timer in self._timers:
             if timer is not None:
                 timer.cancel()
-        if self._env is not None:
-            await self._end_link(self._env.end(details))
-        for index, link in enumerate(self._links):
-            if link is None:
-                continue
-            late = self._take_rewards(index)
-            if late and not link.gone:
-                await self._write(index, link, late)
-            await self._end_link(link.end(details))
+        if self._env is None and self._connecting is not None:
+            self._connecting.cancel()
+        endings = [asyncio.create_task(self._end_env(details))]
+        endings += [
+            asyncio.create_task(self._end_actor(index, link, details))
+            for index, link in enumerate(self._links)
+            if link is not None
+        ]
+        self._tasks.update(endings)
+        for ending in endings:
+            ending.add_done_callback(self._tasks.discard)
+        await asyncio.wait(endings, timeout=_END_SECONDS)
         if self._log is not None:
             self._log.finish(self._received)
         if self._datalog is not None:
@@ -725,13 +738,16 @@ class Trial:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _end_link(self, ending: Coroutine[Any, Any, None]) -> None:
-        """Send END to one component, which may not be reading."""
-        try:
-            async with asyncio.timeout(self._deadlines.end):
-                await ending
-        except TimeoutError:
-            _LOG.warning("trial %s: a component does not read its END", self.trial_id)
+    async def _end_env(self, details: str) -> None:
+        if self._env is not None:
+            await self._env.end(details)
+
+    async def _end_actor(self, index: int, link: ActorLink, details: str) -> None:
+        """Send an actor the rewards that it did not see yet, and END."""
+        late = self._take_rewards(index)
+        if late and not link.gone:
+            await self._write(index, link, late)
+        await link.end(details)
 
     async def _release(self) -> None:
         """Wait a little for the components to finish their rpcs, then drop everything."""

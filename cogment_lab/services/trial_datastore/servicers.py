@@ -127,7 +127,8 @@ class Datastore(Servicer):
         while True:
             selected = self._backend.select(request.trial_ids, request.properties)
             found = [(place, trial) for place, trial in selected if place >= start]
-            if not request.timeout or (wanted and len(found) >= wanted):
+            complete = 0 < len(request.trial_ids) <= len(selected)
+            if not request.timeout or complete or (wanted and len(found) >= wanted):
                 break
             if not await self._backend.wait_for_trials(deadline):
                 break
