@@ -121,7 +121,7 @@ class FrameStream(Generic[In, Out]):
             return ()
 
     def post(self, *frames: Out) -> bool:
-        """Queue ``frames``; return whether nobody is writing, so that ``write()`` must be called to send them.
+        """Queue ``frames``; return whether nobody is writing, so that ``write()`` must be called.
 
         Raises:
             PeerLost: the peer has not read ten thousand frames.
