@@ -189,6 +189,16 @@ def services(context: typer.Context) -> None:
     raise typer.Exit(run_service(context.args))
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def client(context: typer.Context) -> None:
+    """Ask a directory or a trial datastore, with the official flags: client --help."""
+    from cogment_lab.cli.client import run_client
+
+    raise typer.Exit(run_client(context.args))
+
+
 @app.command()
 def install(
     version: Annotated[str, typer.Option(help="Release of the official executable.")] = "2.22.0",
