@@ -349,6 +349,10 @@ class World:
         )
         port = await self.orchestrator.start()
         self.ends.push_async_callback(self.orchestrator.stop, 0.1)
+        await self.talk_to(port)
+
+    async def talk_to(self, port):
+        """Talk to the orchestrator at a port from here on."""
         self.channel = open_channel(f"127.0.0.1:{port}")
         self.ends.push_async_callback(self.channel.close)
         self.lifecycle = Stub(self.channel, "cogmentAPI.TrialLifecycleSP")

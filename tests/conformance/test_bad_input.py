@@ -4,13 +4,13 @@ import contextlib
 
 import grpc
 import pytest
-from peers import END, LAST, LAST_ACK, RawEnv, counting, echo
+from peers import END, LAST, LAST_ACK, RawActor, RawEnv, counting, echo
 
 from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.generated.common_pb2 import ActorRunTrialOutput, VersionRequest
 from cogment_lab.wire.generated.environment_pb2 import EnvRunTrialOutput
 from cogment_lab.wire.generated.orchestrator_pb2 import TrialStartRequest
-from cogment_lab.wire.rpc import Stub
+from cogment_lab.wire.rpc import Stub, handler
 
 GARBAGE = b"\xff\xff\xff\xff\xff"
 CLIENT = "cogment://client"
@@ -411,5 +411,52 @@ def test_actor_killed_before_it_answers_init(play, required):
                 await world.ended(trial_id)
             else:
                 await (await world.env.talk()).begin()
+
+    play(scenario)
+
+
+def test_message_that_is_too_big_for_a_peer_ends_its_trial_with_the_reason(play):
+    """Official components keep grpc's limit of 4 MiB on what they receive."""
+
+    async def scenario(world):
+        limited = RawActor()
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((handler(RawActor.service, limited),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with world.bystander():
+                trial_id = await world.begin(world.slot("small", endpoint=f"grpc://127.0.0.1:{port}"))
+                small = await limited.talk()
+                await small.begin()
+                env = await world.env.talk()
+                await env.begin()
+                await env.observe(bytes(5 << 20))
+                assert await small.next() is None
+                assert "small" in (await env.expect("END")).details
+                await world.ended(trial_id)
+                small.kill()
+        finally:
+            await server.stop(0)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("now", [0, 1 << 62], ids=["back", "forward"])
+def test_jump_of_the_clock_disturbs_no_trial(play, monkeypatch, now):
+    async def scenario(world):
+        async with world.bystander():
+            trial_id = await world.begin(world.slot(response_timeout=5.0), max_inactivity=5)
+            env, alice = await world.talks("alice")
+            await env.observe(b"t0")
+            await alice.expect("observation 0")
+            monkeypatch.setattr("time.time", lambda: now / 1e9)
+            monkeypatch.setattr("time.time_ns", lambda: now)
+            await alice.act(0)
+            await env.expect("action_set 0")
+            await env.observe(b"t1")
+            await alice.expect("observation 1")
+            (info,) = await world.info(trial_id)
+            assert info.state == common.RUNNING and 0 < info.trial_duration < 10e9
 
     play(scenario)

@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import os
+import socket
+import sys
 import threading
 import time
 
@@ -144,3 +147,45 @@ def test_59_stopping_does_not_wait_for_an_actor_that_never_answered(play):
         assert time.monotonic() - began < 3.0
 
     play(scenario)
+
+
+def test_59_signal_to_an_orchestrator_process_ends_its_trials(play, tmp_path):
+    async def scenario(world):
+        status = tmp_path / "status"
+        os.mkfifo(status)
+        port = free_port()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cogment_lab.cli.main", "services", "orchestrator"),
+            *(f"--lifecycle_port={port}", f"--actor_port={port}", f"--status_file={status}"),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            written = await asyncio.to_thread(status.open, "rb", buffering=0)
+            with written:
+                assert await asyncio.to_thread(written.read, 1) == b"I"
+                assert await asyncio.to_thread(written.read, 1) == b"R"
+                await world.talk_to(port)
+                await world.begin()
+                env, alice = await world.talks("alice")
+                await env.observe(b"t0")
+                await alice.expect("observation 0")
+                process.terminate()
+                await env.expect("END")
+                await alice.expect("END")
+                env.kill()
+                alice.kill()
+                assert await asyncio.wait_for(process.wait(), 5) == 0
+                assert await asyncio.to_thread(written.read, 1) == b"T"
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    play(scenario, seconds=20)
+
+
+def free_port():
+    """Return a port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
