@@ -34,6 +34,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/step.py $(ARGS)
 	$(BIN)/python benchmarks/read.py $(ARGS)
 	$(BIN)/python benchmarks/learn.py $(ARGS)
+	$(BIN)/python benchmarks/services.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import select
+import struct
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from cogment_lab.integrations.gymnasium.streamline import streamline
 
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError
@@ -19,6 +21,11 @@ __all__ = ["ProcessEnv"]
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 5.0
+_PICKLED, _INT, _INT64, _STEP = b"p", b"i", b"I", b"s"
+"""First byte of a message: pickled, an action that is a number, the result of a step in the short form."""
+
+_ACTION, _RESULT = struct.Struct("<q"), struct.Struct("<d??")
+_SEEN = 1 + _RESULT.size
 _FACTS = ("observation_space", "action_space", "metadata", "render_mode", "spec")
 
 
@@ -69,7 +76,11 @@ class ProcessEnv(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step the environment; raise EnvironmentCrashedError when it raises, dies, or does not answer."""
-        self._send("step", (action,))
+        kind = type(action)
+        if kind is int or kind is np.int64:
+            self._write((_INT if kind is int else _INT64) + _ACTION.pack(action))
+        else:
+            self._send("step", (action,))
         result: tuple[Any, float, bool, bool, dict[str, Any]] = self._receive(self._timeout)
         return result
 
@@ -124,8 +135,11 @@ class ProcessEnv(gym.Env[Any, Any]):
         return self._receive(self._timeout)
 
     def _send(self, call: str, arguments: tuple[Any, ...]) -> None:
+        self._write(_PICKLED + pickle.dumps((call, arguments), protocol=5))
+
+    def _write(self, data: bytes) -> None:
         try:
-            self._pipe.send_bytes(pickle.dumps((call, arguments), protocol=5))
+            self._pipe.send_bytes(data)
         except OSError as error:
             raise self._died() from error
 
@@ -133,9 +147,15 @@ class ProcessEnv(gym.Env[Any, Any]):
         try:
             if not self._poller(timeout * 1000.0):
                 raise EnvironmentCrashedError(f"the environment's process gave no answer in {timeout:g} s")
-            outcome, value = pickle.loads(self._pipe.recv_bytes())
+            data = self._pipe.recv_bytes()
         except (EOFError, OSError) as error:
             raise self._died() from error
+        if data[:1] == _STEP:
+            reward, terminated, truncated = _RESULT.unpack_from(data, 1)
+            space: Any = self.observation_space
+            seen = np.frombuffer(data, space.dtype, offset=_SEEN).reshape(space.shape).copy()
+            return seen, reward, terminated, truncated, {}
+        outcome, value = pickle.loads(data[1:])
         if outcome == "attribute":
             raise AttributeError(value)
         if outcome == "error":
@@ -157,23 +177,51 @@ def _poller(pipe: Connection) -> Callable[[float], Any]:
     return poller.poll
 
 
+def _plain(space: gym.Space[Any], result: tuple[Any, ...]) -> bytes | None:
+    """Return an everyday result of ``step`` in the short form, ``None`` when it has to be pickled."""
+    seen, reward, terminated, truncated, info = result
+    if (
+        type(space) is gym.spaces.Box
+        and type(seen) is np.ndarray
+        and seen.dtype == space.dtype
+        and seen.shape == space.shape
+        and type(reward) is float
+        and type(terminated) is bool
+        and type(truncated) is bool
+        and not info
+    ):
+        return _STEP + _RESULT.pack(reward, terminated, truncated) + seen.tobytes()
+    return None
+
+
 def _serve(pipe: Connection, packed: bytes) -> None:
     """Answer calls until the pipe closes; the body of the child process."""
     try:
         env = pickle.loads(packed)()
         facts = {name: getattr(env, name) for name in _FACTS}
-        pipe.send_bytes(pickle.dumps(("value", facts)))
+        pipe.send_bytes(_PICKLED + pickle.dumps(("value", facts)))
     except Exception:
-        pipe.send_bytes(pickle.dumps(("error", traceback.format_exc())))
+        pipe.send_bytes(_PICKLED + pickle.dumps(("error", traceback.format_exc())))
         return
+    space = env.observation_space
     checked = streamlined = False
     try:
         while True:
-            call, arguments = pickle.loads(pipe.recv_bytes())
+            data = pipe.recv_bytes()
+            kind = data[:1]
+            if kind == _PICKLED:
+                call, arguments = pickle.loads(data[1:])
+            else:
+                (number,) = _ACTION.unpack_from(data, 1)
+                call, arguments = "step", (number if kind == _INT else np.int64(number),)
             try:
                 if call == "step":
                     checked = True
                     value = env.step(*arguments)
+                    plain = _plain(space, value)
+                    if plain is not None:
+                        pipe.send_bytes(plain)
+                        continue
                 elif call == "reset":
                     if checked and not streamlined:
                         streamlined = True
@@ -186,11 +234,12 @@ def _serve(pipe: Connection, packed: bytes) -> None:
                     value = env.get_wrapper_attr(*arguments)
                 else:
                     value = env.set_wrapper_attr(*arguments)
-                answer = pickle.dumps(("value", value), protocol=5)
+                answer = _PICKLED + pickle.dumps(("value", value), protocol=5)
             except AttributeError as error:
-                answer = pickle.dumps(("attribute" if call == "get" else "error", str(error)))
+                kind_of_error = "attribute" if call == "get" else "error"
+                answer = _PICKLED + pickle.dumps((kind_of_error, str(error)))
             except Exception:
-                answer = pickle.dumps(("error", traceback.format_exc()))
+                answer = _PICKLED + pickle.dumps(("error", traceback.format_exc()))
             pipe.send_bytes(answer)
     except (EOFError, OSError, KeyboardInterrupt):
         env.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 
@@ -46,7 +47,7 @@ class DatalogWriter:
         self._metadata = (("trial-id", trial_id), ("user-id", user_id), *BUNDLES)
         self._params = params
         self._trial_id = trial_id
-        self._closing = False
+        self._closing = asyncio.Event()
         self._wakeup = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"datalog of {trial_id}")
 
@@ -73,7 +74,7 @@ class DatalogWriter:
 
     async def close(self) -> None:
         """Send the rest, half-close, and wait (at most 30 s) until the log has taken it."""
-        self._closing = True
+        self._closing.set()
         self._wakeup.set()
         try:
             async with asyncio.timeout(_FINISH_SECONDS):
@@ -97,14 +98,14 @@ class DatalogWriter:
         try:
             await call.write(RunTrialDatalogInput(trial_params=self._params).SerializeToString())
             bundled = await self._agrees(call)
-            while self.queue or not self._closing:
+            while self.queue or not self._closing.is_set():
                 if self.queue:
                     await self._send(call, bundled)
+                    if not self._closing.is_set():
+                        await self._pause()
                     continue
                 self._wakeup.clear()
                 await self._wakeup.wait()
-                if len(self.queue) < _BATCH and not self._closing:
-                    await asyncio.sleep(_BATCH_SECONDS)
             await call.done_writing()
             await reader
             if await call.code() is not grpc.StatusCode.OK:
@@ -114,6 +115,12 @@ class DatalogWriter:
         finally:
             reader.cancel()
             call.cancel()
+
+    async def _pause(self) -> None:
+        """Let samples gather for the next batch, unless these are the last ones."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BATCH_SECONDS):
+                await self._closing.wait()
 
     async def _send(self, call: grpc.aio.StreamStreamCall[bytes, bytes], bundled: bool) -> None:
         frames = [self.queue.popleft().SerializeToString() for _ in range(min(len(self.queue), _BATCH))]
