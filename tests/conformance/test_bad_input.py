@@ -342,10 +342,11 @@ def test_component_that_never_finishes_its_rpc_is_cut_off(play, answers_end):
         trial_id = await world.begin()
         env, alice = await world.talks("alice")
         await env.observe(b"t0")
+        await alice.expect("observation 0")
         await world.terminate(trial_id, hard=True)
         if answers_end:
             await env.expect("END")
-            await alice.expect("observation 0", "END")
+            await alice.expect("END")
         trial = world.orchestrator.trials.find(trial_id)
         await trial.released()
         assert await world.state(trial_id) == "ENDED"

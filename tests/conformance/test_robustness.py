@@ -48,6 +48,8 @@ def test_56_many_trials_at_once(play):
         ids = await asyncio.gather(*(world.begin(properties={"n": str(n)}) for n in range(60)))
         assert len(set(ids)) == 60
         await asyncio.gather(*(world.ended(trial_id) for trial_id in ids))
+        while world.journal.count("alice: END") < 60:
+            await asyncio.sleep(0.01)
         heard = [talk.heard for talk in world.actor.talks]
         whole = ["init_input", *(f"observation {t}" for t in range(3)), "LAST", "observation 3", "END"]
         assert heard == [whole] * 60
