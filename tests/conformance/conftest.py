@@ -11,6 +11,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture
 def play():
     """Run ``scenario(world)`` in an event loop with an orchestrator, and a deadline."""
-    from peers import run_in_world
+    from stage import run_in_world
 
     return run_in_world
