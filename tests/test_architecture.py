@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "wire": {"wire", "store", "specs", "trial"},
     "services": {"services", "wire", "store", "specs", "trial"},
     "envs": {"envs", "core", "session_helpers", "utils", "wire", "specs", "trial"},
-    "actors": {"actors", "core", "session_helpers", "utils", "wire", "specs", "trial"},
+    "actors": {"actors", "envs", "core", "session_helpers", "utils", "wire", "specs", "trial"},
     "humans": {"humans", "core", "session_helpers", "utils", "wire", "specs", "trial"},
     "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},
@@ -84,6 +84,7 @@ def test_every_exported_name_exists(name: str) -> None:
 
 def test_the_exports_are_these() -> None:
     assert set(cogment_lab.__all__) == {
+        "Cogment",
         "SimulatedHuman",
         "TrialData",
         "TrialEnv",
@@ -94,6 +95,7 @@ def test_the_exports_are_these() -> None:
         "collect",
         "concatenate",
         "errors",
+        "join",
         "make",
         "register_envs",
         "run",

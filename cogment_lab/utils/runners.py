@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import multiprocessing
@@ -60,7 +61,7 @@ class ServiceProcess:
         context = context or multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_run, args=(theirs, target, args, log_file), name=f"cogment_lab_{name}", daemon=True
+            target=_run, args=(theirs, target, args, log_file), name=f"cogment_lab_{name}"
         )
         try:
             self.process.start()
@@ -192,3 +193,6 @@ def process_cleanup() -> None:
     """End every service process that this process started."""
     for process in list(_RUNNING):
         process.stop(0.0)
+
+
+atexit.register(process_cleanup)  # before multiprocessing's own, which would wait for them
