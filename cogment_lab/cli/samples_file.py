@@ -49,7 +49,8 @@ def read_header(file: IO[bytes]) -> TrialSamplesFileHeader:
     data = _read_message(file)
     if data is None:
         raise NotAStoreError("the file of exported trials ends before its header")
-    return _parsed(TrialSamplesFileHeader, data)
+    header: TrialSamplesFileHeader = _parsed(TrialSamplesFileHeader, data)
+    return header
 
 
 def read_samples(file: IO[bytes]) -> Iterator[StoredTrialSample]:

@@ -220,6 +220,12 @@ WEB_PROXY = (
         "name of the actor implementation (default web)",
         ("COGMENT_WEB_PROXY_IMPLEMENTATION",),
     ),
+    Option(
+        "origins",
+        items,
+        "origins of pages that may use it, besides this machine's; * for all",
+        ("COGMENT_LAB_WEB_PROXY_ORIGINS",),
+    ),
     Option("secret", str, "signs the actors' tokens (default: a new one)", ("COGMENT_WEB_PROXY_SECRET",)),
     *_registration("WEB_PROXY"),
 )
