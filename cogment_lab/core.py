@@ -37,6 +37,9 @@ class State:
     def __getattr__(self, name: str) -> Any:
         return None
 
+    def __setattr__(self, name: str, value: Any) -> None:  # tells the type checker that any name goes
+        object.__setattr__(self, name, value)
+
 
 class BaseEnv(abc.ABC):
     """An environment that can be sent to a process of its own: it is made again there from its arguments.

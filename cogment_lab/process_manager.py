@@ -276,7 +276,7 @@ class Cogment:
         else:
             raise ConfigurationError(f"there is no service {name!r}; there are {self._names()}")
         for known in (self.envs, self.actors, self.env_ports, self.actor_ports, self._starting):
-            known.pop(name, None)  # type: ignore[attr-defined]
+            known.pop(name, None)
 
     def stop_all_services(self, timeout: float = 1.0) -> None:
         """Stop everything that was started by this object, but the orchestrator and datastore."""

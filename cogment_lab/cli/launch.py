@@ -17,7 +17,7 @@ from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashe
 
 __all__ = ["DEFAULT_PORTS", "launch"]
 
-DEFAULT_PORTS = {"orchestrator": 9000, "trial_datastore": 9003, "directory": 9005}
+DEFAULT_PORTS = {"orchestrator": 9000, "model_registry": 9002, "trial_datastore": 9003, "directory": 9005}
 """Official ports of the services that can be launched."""
 
 _GROUPS = {"base": ("orchestrator", "trial_datastore"), "all": tuple(DEFAULT_PORTS)}

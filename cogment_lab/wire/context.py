@@ -119,9 +119,7 @@ class Context:
         Raises:
             ServiceError: the name is taken, or the context serves already.
         """
-        implementation = Implementation(
-            impl, impl_name, (), dict(properties or {}), dict(statuses or {})
-        )
+        implementation = Implementation(impl, impl_name, (), dict(properties or {}), dict(statuses or {}))
         self._served.register(self._served.environments, implementation)
 
     def register_pre_trial_hook(self, impl: Run, properties: Mapping[str, str] | None = None) -> None:

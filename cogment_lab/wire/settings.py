@@ -74,9 +74,17 @@ class ConfigType:
 class Settings(Protocol):
     """What a ``cog_settings`` module has."""
 
-    actor_classes: Any
-    trial: Any
-    environment: Any
+    @property
+    def actor_classes(self) -> Any:
+        """The classes of actors."""
+
+    @property
+    def trial(self) -> Any:
+        """Its ``config_type``."""
+
+    @property
+    def environment(self) -> Any:
+        """Its ``config_type``."""
 
 
 @dataclass(frozen=True)
