@@ -17,11 +17,17 @@ from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashe
 
 __all__ = ["DEFAULT_PORTS", "launch"]
 
-DEFAULT_PORTS = {"orchestrator": 9000, "model_registry": 9002, "trial_datastore": 9003, "directory": 9005}
+DEFAULT_PORTS = {
+    "directory": 9005,
+    "orchestrator": 9000,
+    "trial_datastore": 9003,
+    "model_registry": 9002,
+    "web_proxy": 8080,
+}
 """Official ports of the services that can be launched."""
 
 _GROUPS = {"base": ("orchestrator", "trial_datastore"), "all": tuple(DEFAULT_PORTS)}
-_PORT_FLAGS = {"orchestrator": ("--lifecycle_port", "--actor_port")}
+_PORT_FLAGS = {"orchestrator": ("--lifecycle_port", "--actor_port"), "web_proxy": ("--web_port",)}
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
@@ -62,7 +68,12 @@ def launch(
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for name in services:
-            running[name] = _start(command, name, ports[name], console)
+            flags = [f"{flag}={ports[name]}" for flag in _PORT_FLAGS.get(name, ("--port",))]
+            if name != "directory" and "directory" in services:
+                flags.append(f"--directory_endpoint=grpc://localhost:{ports['directory']}")
+            if name == "web_proxy":
+                flags.append(f"--orchestrator_endpoint=grpc://localhost:{ports['orchestrator']}")
+            running[name] = _start(command, name, flags, console)
         console.print("[dim]stop with Ctrl-C[/]")
         while True:
             for name, process in running.items():
@@ -105,8 +116,7 @@ def _check_free(name: str, port: int) -> None:
             raise PortInUseError(f"port {port} of the {name} is taken{advice}") from None
 
 
-def _start(command: list[str], name: str, port: int, console: Console) -> subprocess.Popen[str]:
-    flags = [f"{flag}={port}" for flag in _PORT_FLAGS.get(name, ("--port",))]
+def _start(command: list[str], name: str, flags: list[str], console: Console) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*command, "services", name, *flags, "--log_level=warning"],
         stdout=subprocess.PIPE,
