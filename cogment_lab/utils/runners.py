@@ -78,7 +78,8 @@ class ServiceProcess:
     @property
     def pid(self) -> int | None:
         """Id of the process."""
-        return self.process.pid
+        pid: int | None = self.process.pid
+        return pid
 
     def is_alive(self) -> bool:
         """Return whether the process runs."""

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from cogment_lab._version import __version__
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it reports every closed connection
 
 __all__ = [
     "ActorClass",
