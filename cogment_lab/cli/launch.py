@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import signal
+import asyncio
+import contextlib
+import os
 import socket
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashedError
+from cogment_lab.cli.processes import run_child, run_until_interrupted
+from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashedError, ServiceTimeoutError
 
 __all__ = ["DEFAULT_PORTS", "launch"]
 
 DEFAULT_PORTS = {
-    "directory": 9005,
     "orchestrator": 9000,
     "trial_datastore": 9003,
     "model_registry": 9002,
+    "directory": 9005,
     "web_proxy": 8080,
 }
 """Official ports of the services that can be launched."""
 
 _GROUPS = {"base": ("orchestrator", "trial_datastore"), "all": tuple(DEFAULT_PORTS)}
-_PORT_FLAGS = {"orchestrator": ("--lifecycle_port", "--actor_port"), "web_proxy": ("--web_port",)}
-_STOP_SECONDS = 5.0
-_POLL_SECONDS = 0.2
+_PORT_FLAGS = {"orchestrator": ("lifecycle_port", "actor_port"), "web_proxy": ("web_port",)}
+_PORT_OPTIONS = {"orchestrator": "--orchestrator-port ", "trial_datastore": "--datastore-port "}
+_LOOPBACK = "127.0.0.1"
+_ANYWHERE = ("0.0.0.0", "::", "")
+_READY_SECONDS = 30.0
+_RETRY_SECONDS = 0.1
+_LOG_LINES = 20
 
 
 def launch(
@@ -38,6 +44,7 @@ def launch(
     engine: str = "embedded",
     orchestrator_port: int | None = None,
     datastore_port: int | None = None,
+    ports: Mapping[str, int] | None = None,
 ) -> None:
     """Run services until one of them ends, or this process is interrupted; then stop all of them.
 
@@ -46,102 +53,138 @@ def launch(
         engine: ``embedded`` for ours, ``official`` for the binary that ``cogmentlab install`` downloads.
         orchestrator_port: Instead of 9000.
         datastore_port: Instead of 9003.
+        ports: Of these services, instead of the official ones.
 
     Raises:
         ConfigurationError: an unknown service or engine, or no official binary.
         PortInUseError: a port is taken; offers another.
-        ServiceCrashedError: a service ended by itself.
+        ServiceCrashedError: a service ended by itself; with the end of its log.
+        ServiceTimeoutError: a service does not begin to listen.
     """
     services = list(dict.fromkeys(part for name in names for part in _GROUPS.get(name, (name,))))
-    unknown = [name for name in services if name not in DEFAULT_PORTS]
-    if unknown:
+    unknown = [name for name in (*services, *(ports or {})) if name not in DEFAULT_PORTS]
+    if unknown or not services:
         known = ", ".join((*_GROUPS, *DEFAULT_PORTS))
-        raise ConfigurationError(f"there is no service {unknown[0]!r}; launch one of: {known}")
-    ports = dict(DEFAULT_PORTS)
-    ports |= {"orchestrator": orchestrator_port} if orchestrator_port is not None else {}
-    ports |= {"trial_datastore": datastore_port} if datastore_port is not None else {}
-    command = _command(engine)
+        raise ConfigurationError(
+            f"there is no service {unknown[0] if unknown else ''!r}; choose from: {known}"
+        )
+    chosen = {**DEFAULT_PORTS, **(ports or {})}
+    chosen |= {"orchestrator": orchestrator_port} if orchestrator_port is not None else {}
+    chosen |= {"trial_datastore": datastore_port} if datastore_port is not None else {}
+    program = _program(engine)
     for name in services:
-        _check_free(name, ports[name])
-    console = Console()
-    running: dict[str, subprocess.Popen[str]] = {}
-    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        _check_free(name, chosen[name])
+    commands = {name: [*program, "services", name, *_flags(name, services, chosen)] for name in services}
+    console = Console(highlight=False, soft_wrap=True)
+    if run_until_interrupted(_run(commands, chosen, console)):
+        console.print("stopped")
+
+
+async def _run(commands: Mapping[str, Sequence[str]], ports: Mapping[str, int], console: Console) -> None:
+    """Run the directory before the others, and all of them until one ends."""
+    logs: dict[str, deque[str]] = {name: deque(maxlen=_LOG_LINES) for name in commands}
+    running: dict[str, asyncio.Task[int]] = {}
+
+    def start(name: str) -> None:
+        def heard(line: str) -> None:
+            logs[name].append(line)
+            console.print(f"[cyan]{name:16}[/] {escape(line)}")
+
+        running[name] = asyncio.create_task(run_child(commands[name], heard))
+
+    async def all_listen() -> None:
+        for name in running:
+            await _listens(name, ports[name])
+
+    async def until_one_ends(main: asyncio.Task[None] | None) -> None:
+        await asyncio.wait(
+            {*running.values(), *([main] if main else [])}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for name, task in running.items():
+            if task.done():
+                log = "\n".join(logs[name])
+                raise ServiceCrashedError(f"{name} ended with exit status {task.result()}:\n{log}")
+
     try:
-        for name in services:
-            flags = [f"{flag}={ports[name]}" for flag in _PORT_FLAGS.get(name, ("--port",))]
-            if name != "directory" and "directory" in services:
-                flags.append(f"--directory_endpoint=grpc://localhost:{ports['directory']}")
-            if name == "web_proxy":
-                flags.append(f"--orchestrator_endpoint=grpc://localhost:{ports['orchestrator']}")
-            running[name] = _start(command, name, flags, console)
-        console.print("[dim]stop with Ctrl-C[/]")
-        while True:
-            for name, process in running.items():
-                if process.poll() is not None:
-                    raise ServiceCrashedError(f"{name} ended with exit code {process.returncode}; see above")
-            time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        console.print("stopping")
+        for names in (("directory",), tuple(commands)):
+            for name in names:
+                if name in commands and name not in running:
+                    start(name)
+            listening = asyncio.create_task(all_listen())
+            try:
+                await until_one_ends(listening)
+                listening.result()
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+        _show(commands, ports, console)
+        await until_one_ends(None)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        _stop(running.values())
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _show(names: Mapping[str, object], ports: Mapping[str, int], console: Console) -> None:
+    console.print("[bold green]ready[/]")
+    for name in names:
+        protocol = "http" if name == "web_proxy" else "grpc"
+        console.print(f"  [bold]{name:16}[/] {protocol}://localhost:{ports[name]}")
+    console.print("[dim]stop with Ctrl-C[/]")
 
 
-def _command(engine: str) -> list[str]:
+def _host() -> str:
+    host = os.environ.get("COGMENT_LAB_HOST") or _LOOPBACK
+    return _LOOPBACK if host in _ANYWHERE else host
+
+
+async def _listens(name: str, port: int) -> None:
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection(_host(), port)
+                    writer.close()
+                    await writer.wait_closed()
+                    return
+                await asyncio.sleep(_RETRY_SECONDS)
+    except TimeoutError:
+        raise ServiceTimeoutError(
+            f"{name} does not listen on port {port} after {_READY_SECONDS:g} s"
+        ) from None
+
+
+def _program(engine: str) -> list[str]:
     if engine == "embedded":
         return [sys.executable, "-m", "cogment_lab.cli.main"]
     if engine == "official":
         from cogment_lab.cli.install import official_binary
 
+        Path(".cogment/model_registry").mkdir(parents=True, exist_ok=True)  # it does not make it
         return [str(official_binary())]
     raise ConfigurationError(f"engine={engine!r}: choose embedded or official")
 
 
+def _flags(name: str, services: Sequence[str], ports: Mapping[str, int]) -> list[str]:
+    flags = {flag: str(ports[name]) for flag in _PORT_FLAGS.get(name, ("port",))}
+    if not os.environ.get("COGMENT_LOG_LEVEL"):
+        flags["log_level"] = "warning"
+    if "directory" in services and name != "directory":
+        flags["directory_endpoint"] = f"grpc://localhost:{ports['directory']}"
+    if "orchestrator" in services and name == "web_proxy":
+        flags["orchestrator_endpoint"] = f"grpc://localhost:{ports['orchestrator']}"
+    return [f"--{flag}={value}" for flag, value in flags.items()]
+
+
 def _check_free(name: str, port: int) -> None:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((_host(), port))
         except OSError:
             with socket.socket() as other:
-                other.bind(("127.0.0.1", 0))
+                other.bind((_LOOPBACK, 0))
                 free = other.getsockname()[1]
-            option = {"orchestrator": "--orchestrator-port", "trial_datastore": "--datastore-port"}.get(name)
-            advice = f"; try {option} {free}" if option else ""
-            raise PortInUseError(f"port {port} of the {name} is taken{advice}") from None
-
-
-def _start(command: list[str], name: str, flags: list[str], console: Console) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [*command, "services", name, *flags, "--log_level=warning"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # Ctrl-C reaches us, and we stop it
-    )
-
-    def copy() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            console.print(f"[cyan]{name:16}[/]", escape(line.rstrip()), highlight=False, soft_wrap=True)
-
-    threading.Thread(target=copy, daemon=True).start()
-    return process
-
-
-def _stop(processes: Iterable[subprocess.Popen[str]]) -> None:
-    running = [process for process in processes if process.poll() is None]
-    for process in running:
-        process.terminate()
-    deadline = time.monotonic() + _STOP_SECONDS
-    for process in running:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            option = _PORT_OPTIONS.get(name, f"--port {name}=")
+            raise PortInUseError(f"port {port} of the {name} is taken; try {option}{free}") from None

@@ -166,17 +166,37 @@ def trials_rm(
     remove_trials(file, trials)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def launch(
-    names: Annotated[list[str], typer.Argument(help="base, all, or names of services.")],
+    names: Annotated[
+        list[str], typer.Argument(help="base, all, or names of services; or a YAML file and its arguments.")
+    ],
     engine: Annotated[Engine, typer.Option(help="Ours, or the official executable.")] = Engine.embedded,
     orchestrator_port: Annotated[int | None, typer.Option(help="Instead of 9000.")] = None,
     datastore_port: Annotated[int | None, typer.Option(help="Instead of 9003.")] = None,
+    port: Annotated[list[str] | None, typer.Option(help="NAME=N, of any service.")] = None,
+    quiet: Annotated[int, typer.Option("-q", count=True, help="Less output of a YAML file's scripts.")] = 0,
 ) -> None:
     """Run Cogment's services until Ctrl-C: base is the orchestrator and the trial datastore."""
+    if names[0].endswith((".yaml", ".yml")):
+        from cogment_lab.cli.scripts import launch_file
+
+        raise typer.Exit(launch_file(Path(names[0]), names[1:], quiet))
     from cogment_lab.cli.launch import launch as run
 
-    run(names, engine=engine.value, orchestrator_port=orchestrator_port, datastore_port=datastore_port)
+    ports = {}
+    for text in port or ():
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise typer.BadParameter(f"{text!r} is not NAME=N", param_hint="--port")
+        ports[name] = int(number)
+    run(
+        names,
+        engine=engine.value,
+        orchestrator_port=orchestrator_port,
+        datastore_port=datastore_port,
+        ports=ports,
+    )
 
 
 @app.command(

@@ -21,6 +21,8 @@ from cogment_lab.errors import CogmentLabError
 __all__ = ["SERVICES", "run_service"]
 
 _STOP_SECONDS = 5.0
+_LOOPBACK = "127.0.0.1"
+_REGISTERED = "directory_registration_host"
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -34,6 +36,9 @@ class _Service:
     ignored: Sequence[Option] = ()
 
     def make(self, name: str, settings: dict[str, Any]) -> Any:
+        host = settings.get("host", _LOOPBACK)
+        if host in (_LOOPBACK, "localhost") and any(one.name == _REGISTERED for one in self.options):
+            settings.setdefault(_REGISTERED, host)  # nobody reaches it by another address
         package = importlib.import_module(f"cogment_lab.services.{name}")
         return getattr(package, self.class_name)(getattr(package, f"{self.class_name}Settings")(**settings))
 
