@@ -133,7 +133,7 @@ class Models:
     @staticmethod
     def spool() -> IO[bytes]:
         """Return a file for data that arrives: in memory while small, then on disk."""
-        return tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115
+        return tempfile.SpooledTemporaryFile(max_size=_SPOOL)
 
     def close(self) -> None:
         """Drop the versions that are not archived."""
