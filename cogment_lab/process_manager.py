@@ -132,7 +132,7 @@ class Cogment:
             Await it for the environment to be ready; ``start_trial`` does so too.
         """
         _check_name(env_name)
-        arguments = (type(env), env.args, env.kwargs, env_name, port or 0)
+        arguments = (type(env), env.args, env.kwargs, env_name, port or 0, self._services.directory)
         ready = self._start_process(env_name, serve_env, arguments, log_file, self.env_ports)
         self.envs[env_name] = env
         return ready

@@ -10,7 +10,7 @@ from typing import Any
 
 from cogment_lab.core import BaseEnv
 from cogment_lab.wire.context import Context
-from cogment_lab.wire.endpoint import ServedEndpoint
+from cogment_lab.wire.endpoint import Endpoint, ServedEndpoint
 from cogment_lab.wire.env_specs import status_name, status_text
 from cogment_lab.wire.settings import LAB_SETTINGS
 
@@ -26,6 +26,7 @@ async def serve_env(
     env_kwargs: dict[str, Any],
     env_name: str,
     port: int,
+    directory: str = "",
 ) -> None:
     """Make an environment and serve it until cancelled.
 
@@ -36,12 +37,17 @@ async def serve_env(
         env_kwargs: these.
         env_name: Name of the implementation.
         port: Port to serve; 0 takes a free one.
+        directory: Where it registers, so that others find it by name; empty for nowhere.
     """
     env = env_class(*env_args, **env_kwargs)
     if hasattr(env, "learn_specs"):
         env.learn_specs()
     specs = {name: each.serialize() for name, each in {**env.agent_specs, **role_specs(env)}.items()}
-    context = Context(user_id="cogment_lab", cog_settings=LAB_SETTINGS)
+    context = Context(
+        user_id="cogment_lab",
+        cog_settings=LAB_SETTINGS,
+        directory_endpoint=Endpoint(directory) if directory else None,
+    )
     context.register_environment(
         impl=env.impl, impl_name=env_name, statuses={status_name(env_name): status_text(specs)}
     )

@@ -10,6 +10,8 @@ import sys
 import threading
 from dataclasses import dataclass
 
+import grpc
+
 from cogment_lab.errors import ServiceCrashedError, ServiceTimeoutError
 
 __all__ = ["BaseServices", "is_listening"]
@@ -36,11 +38,13 @@ class BaseServices:
         orchestrator_port: Port of the orchestrator.
         datastore_port: Port of the datastore.
         process: The process that serves them, when we started it; it ends with ours.
+        has_directory: Whether the orchestrator is a directory too, as ours is.
     """
 
     orchestrator_port: int
     datastore_port: int
     process: subprocess.Popen[str] | None = None
+    has_directory: bool = True
 
     @classmethod
     def find_or_start(cls, orchestrator_port: int, datastore_port: int) -> BaseServices:
@@ -51,7 +55,7 @@ class BaseServices:
             ServiceTimeoutError: they were not ready in time.
         """
         if is_listening(orchestrator_port) and is_listening(datastore_port):
-            return cls(orchestrator_port, datastore_port)
+            return cls(orchestrator_port, datastore_port, has_directory=_is_directory(orchestrator_port))
         process = subprocess.Popen(
             [sys.executable, "-m", "cogment_lab.services.base"],
             stdin=subprocess.PIPE,
@@ -61,6 +65,11 @@ class BaseServices:
         line = _first_line(process)
         ports = json.loads(line)
         return cls(ports["orchestrator"], ports["datastore"], process)
+
+    @property
+    def directory(self) -> str:
+        """Address of the directory inside the orchestrator; empty for an orchestrator without one."""
+        return f"grpc://localhost:{self.orchestrator_port}" if self.has_directory else ""
 
     def check(self) -> None:
         """Raise ServiceCrashedError when the process that we started died."""
@@ -83,6 +92,15 @@ class BaseServices:
             process.wait(timeout)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _is_directory(port: int) -> bool:
+    with grpc.insecure_channel(f"localhost:{port}") as channel:
+        try:
+            channel.unary_unary("/cogmentAPI.DirectorySP/Version")(b"", timeout=2.0)
+        except grpc.RpcError:
+            return False
+    return True
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

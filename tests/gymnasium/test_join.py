@@ -70,6 +70,17 @@ def test_it_is_the_environment_that_is_served(served: Any) -> None:
         env.close()
 
 
+def test_an_environment_is_found_by_its_name_alone(served: Any) -> None:
+    env = cogment_lab.join(served.orchestrator_endpoint, environment="cartpole")
+    try:
+        env.reset(seed=1)
+        assert env.step(0)[1] == 1.0
+    finally:
+        env.close()
+    with pytest.raises(ServiceUnreachableError, match="knows no environment"):
+        cogment_lab.join(served.orchestrator_endpoint, environment="nowhere")
+
+
 @pytest.mark.filterwarnings("ignore:.*A Box observation space:UserWarning")  # the bare one has it too
 def test_it_passes_gymnasiums_checks(served: Any) -> None:
     env = join(served)
