@@ -15,13 +15,14 @@ from typing import Any
 
 from cogment_lab.actors.runner import serve_actor
 from cogment_lab.core import BaseActor, BaseEnv
-from cogment_lab.envs.runner import role_specs, serve, serve_env
+from cogment_lab.envs.runner import role_specs, serve_env
 from cogment_lab.errors import ConfigurationError, ServiceError, ServiceTimeoutError, TrialFailedError
 from cogment_lab.specs import AgentSpecs, set_reset_options, set_seed
 from cogment_lab.specs.generated import data_pb2 as pb
 from cogment_lab.store import TrialData
 from cogment_lab.utils.base_services import BaseServices
 from cogment_lab.utils.runners import ServiceProcess
+from cogment_lab.utils.serving import serve
 from cogment_lab.wire.context import Context
 from cogment_lab.wire.datastore import DatastoreTrialInfo
 from cogment_lab.wire.endpoint import Endpoint

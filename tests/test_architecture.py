@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "wire": {"wire", "store", "specs", "trial"},
     "services": {"services", "wire", "store", "specs", "trial"},
     "envs": {"envs", "core", "session_helpers", "utils", "wire", "specs", "trial"},
-    "actors": {"actors", "envs", "core", "session_helpers", "utils", "wire", "specs", "trial"},
+    "actors": {"actors", "core", "session_helpers", "utils", "wire", "specs", "trial"},
     "humans": {"humans", "core", "session_helpers", "utils", "wire", "specs", "trial"},
     "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cogment_lab.core import BaseActor
-from cogment_lab.envs.runner import serve
+from cogment_lab.utils.serving import serve
 from cogment_lab.wire.context import Context
 from cogment_lab.wire.settings import LAB_SETTINGS
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
 from collections.abc import Callable
 from typing import Any
 
 from cogment_lab.core import BaseEnv
+from cogment_lab.utils.serving import serve
 from cogment_lab.wire.context import Context
-from cogment_lab.wire.endpoint import Endpoint, ServedEndpoint
+from cogment_lab.wire.endpoint import Endpoint
 from cogment_lab.wire.env_specs import status_name, status_text
 from cogment_lab.wire.settings import LAB_SETTINGS
 
-__all__ = ["role_specs", "serve", "serve_env"]
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["role_specs", "serve_env"]
 
 
 async def serve_env(
@@ -52,34 +48,6 @@ async def serve_env(
         impl=env.impl, impl_name=env_name, statuses={status_name(env_name): status_text(specs)}
     )
     await serve(context, announce, port)
-
-
-async def serve(context: Context, announce: Callable[[int], None], port: int) -> None:
-    """Serve what is registered until cancelled; announce the port."""
-    if port and not _is_free(port):
-        _LOG.info("port %d is taken; a free one is used", port)
-        port = 0
-    serving = asyncio.create_task(context.serve_all_registered(ServedEndpoint(port=port)))
-    try:
-        while not context.served_port and not serving.done():
-            await asyncio.sleep(0.005)
-        if context.served_port:
-            announce(context.served_port)
-        await serving
-    finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-        await context.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def role_specs(env: BaseEnv) -> dict[str, Any]:

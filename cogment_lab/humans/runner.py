@@ -19,9 +19,9 @@ from cogment_lab.errors import EnvironmentCrashedError, InvalidActionError
 from cogment_lab.humans.page_override import serve_page
 from cogment_lab.humans.web import WebUI
 from cogment_lab.trial.embedded import EmbeddedTrial, Seats, TrialRules
+from cogment_lab.utils.serving import serve
 from cogment_lab.wire.actor import ActorSession
 from cogment_lab.wire.context import Context
-from cogment_lab.wire.endpoint import ServedEndpoint
 from cogment_lab.wire.settings import LAB_SETTINGS
 
 __all__ = ["GradioActor", "HumanPlayer", "serve_gradio_ui", "serve_web_ui"]
@@ -227,14 +227,4 @@ async def serve_gradio_ui(
 async def _serve(actor: Any, name: str, port: int, announce: Callable[[int], None]) -> None:
     context = Context(user_id="cogment_lab", cog_settings=LAB_SETTINGS)
     context.register_actor(impl=actor.impl, impl_name=name, actor_classes=["player"])
-    serving = asyncio.create_task(context.serve_all_registered(ServedEndpoint(port=port)))
-    try:
-        while not context.served_port and not serving.done():
-            await asyncio.sleep(0.005)
-        if context.served_port:
-            announce(context.served_port)
-        await serving
-    finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-        await context.close()
+    await serve(context, announce, port)
