@@ -27,17 +27,12 @@ def parse_location(path: str | os.PathLike[str]) -> str:
     """Return ``:memory:`` or an absolute path with links resolved.
 
     Raises:
-        ConfigurationError: a ``grpc://`` address, or another address that is no file.
+        ConfigurationError: an address that is no file.
         NotAStoreError: the path is a folder.
     """
     name = os.fspath(path)
     if name == MEMORY:
         return MEMORY
-    if name.startswith("grpc://"):
-        raise ConfigurationError(
-            f"the store {name!r} is remote, which this release does not have yet; give a file, "
-            "such as 'runs/x.db'"
-        )
     if not name or "://" in name:
         raise ConfigurationError(
             f"the store {name!r} is no file; give a path, such as 'runs/x.db', or ':memory:'"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 import weakref
 from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from cogment_lab.errors import ConfigurationError, StoreError, TrialStateError
 from cogment_lab.store import registry
@@ -39,7 +40,8 @@ class TrialStore:
 
     Args:
         path: A file (its folder is made if needed), or ``":memory:"``. A store in memory belongs to this
-            handle: it does not leave the process, and ends with :meth:`close`.
+            handle: it does not leave the process, and ends with :meth:`close`. ``"grpc://host:port"`` reads
+            the trials of a datastore elsewhere.
         max_gb: Recording stops before the file gets larger.
         on_full: What happens when the disk is full or ``max_gb`` is reached: ``"continue"`` goes on without
             recording (:attr:`status` and the log say so), ``"stop"`` raises ``StoreFullError`` in the thread
@@ -55,6 +57,13 @@ class TrialStore:
         ...     len(store), list(store.trials())
         (0, [])
     """
+
+    def __new__(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """Return a store; a remote one has its own class, which is loaded only then."""
+        if os.fspath(path).startswith("grpc://"):
+            remote = importlib.import_module("cogment_lab.wire.remote_store")
+            return cast("Self", remote.RemoteTrialStore(path, **options))
+        return super().__new__(cls)
 
     def __init__(
         self, path: str | os.PathLike[str], *, max_gb: float | None = None, on_full: OnFull = "continue"

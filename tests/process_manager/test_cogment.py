@@ -14,7 +14,7 @@ import psutil
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
-from cogment_lab import Cogment
+from cogment_lab import Cogment, TrialStore
 from cogment_lab.actors import ConstantActor, RandomActor
 from cogment_lab.core import CogmentActor, NativeActor
 from cogment_lab.envs import AECEnvironment, GymEnvironment, ParallelEnvironment
@@ -23,6 +23,7 @@ from cogment_lab.errors import (
     ServiceCrashedError,
     ServiceError,
     TrialFailedError,
+    TrialNotFoundError,
     UnknownEnvironmentError,
 )
 
@@ -166,6 +167,25 @@ def test_pettingzoo_agents_take_turns_or_act_at_once() -> None:
         assert len(at_once["gym"]) == len(at_once["observer"]) == at_once["gym"].rewards.sum()
 
     run(work)
+
+
+def test_the_datastore_reads_as_a_store() -> None:
+    with Cogment.sync(orchestrator_port=0) as cog:
+        cog.run_env(GymEnvironment(Counting), "counting")
+        cog.run_actor(ConstantActor(1), "one")
+        settings = {"seed": 4, "reset_options": {"a": 1}}
+        trial_id = cog.start_trial("counting", "one", settings, properties={"study": "pilot"})
+        expected = cog.get_trial_data(trial_id)["gym"]
+        with TrialStore(cog.datastore_endpoint) as store:
+            assert len(store) == 1 and trial_id in store and "other" not in store
+            (info,) = store.trials(env_id="counting", properties={"study": "pilot"}, min_return=0.5)
+            assert (info.n_ticks, info.seed, info.options) == (10, 4, {"a": 1})
+            assert (info.state, info.truncated, info.terminated) == ("ENDED", True, False)
+            assert info.total_reward == pytest.approx(1.0)
+            np.testing.assert_array_equal(store.load(trial_id)["gym"].observations, expected.observations)
+            assert not list(store.trials(seed=5))
+            with pytest.raises(TrialNotFoundError):
+                store.load("other")
 
 
 def test_a_teacher_overrides_beside_the_environment() -> None:

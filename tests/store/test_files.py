@@ -181,7 +181,7 @@ def test_a_sandbox_root_is_no_network(tmp_path: Path, monkeypatch: pytest.Monkey
     TrialStore(tmp_path / "x.db").close()
 
 
-@pytest.mark.parametrize("address", ["grpc://host:9003", "http://host/x.db", ""])
+@pytest.mark.parametrize("address", ["http://host/x.db", ""])
 def test_addresses_that_are_no_files_are_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="give a"):
         TrialStore(address)
