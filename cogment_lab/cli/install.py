@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import platform
 import stat
@@ -30,7 +31,7 @@ def home() -> Path:
 
 def official_binary() -> Path:
     """Return the installed executable; raise ConfigurationError when there is none."""
-    path = home() / "cogment"
+    path = home() / _file_name()
     if not path.exists():
         raise ConfigurationError(f"there is no {path}: run cogmentlab install, or launch without --engine")
     return path
@@ -52,10 +53,11 @@ def install(version: str = DEFAULT_VERSION, path: Path | None = None, base_url: 
     folder.mkdir(parents=True, exist_ok=True)
     base = base_url or os.environ.get("COGMENT_LAB_RELEASES", _RELEASES)
     url = f"{base}/v{version.removeprefix('v')}/{_asset()}"
-    target, part = folder / "cogment", folder / f"cogment-{version}.part"
+    target, part = folder / _file_name(), folder / f"cogment-{version}.part"
     console = Console()
     _download(url, part, console)
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     expected = _checksum(url)
     if expected is not None and expected != digest:
         part.unlink()
@@ -63,8 +65,13 @@ def install(version: str = DEFAULT_VERSION, path: Path | None = None, base_url: 
     part.chmod(part.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     part.replace(target)
     verified = "as published" if expected is not None else "no checksum is published"
-    console.print(f"{target}\nSHA-256 {digest} ({verified})", highlight=False)
+    size = target.stat().st_size
+    console.print(f"{target}\n{size} bytes, SHA-256 {digest} ({verified})", highlight=False, soft_wrap=True)
     return target
+
+
+def _file_name() -> str:
+    return "cogment.exe" if platform.system() == "Windows" else "cogment"
 
 
 def _asset() -> str:
@@ -101,13 +108,16 @@ def _download(url: str, part: Path, console: Console) -> None:
                     f"{url} broke off after {part.stat().st_size} of {total} bytes; run it again to go on"
                 )
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is missing
+        if error.code == 416 and have:  # beyond the end: all of it is there, or it is something else
+            if error.headers.get("Content-Range") != f"bytes */{have}":
+                part.unlink()
+                _download(url, part, console)
             return
         raise ServiceUnreachableError(f"{url}: {error.code} {error.reason}; no such version?") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise ServiceUnreachableError(
             f"cannot download {url}: {error}. Without a network, copy the executable to "
-            f"{part.parent}/cogment; our own services need none"
+            f"{part.parent / _file_name()}; our own services need none"
         ) from error
 
 
@@ -116,5 +126,5 @@ def _checksum(url: str) -> str | None:
     try:
         with urllib.request.urlopen(f"{url}.sha256", timeout=_TIMEOUT) as answer:
             return str(answer.read(200).decode().split()[0].lower())
-    except (urllib.error.URLError, TimeoutError, ConnectionError, IndexError, UnicodeDecodeError):
+    except (OSError, http.client.HTTPException, IndexError, UnicodeDecodeError):
         return None

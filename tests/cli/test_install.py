@@ -19,6 +19,7 @@ class Releases(http.server.BaseHTTPRequestHandler):
 
     content = os.urandom(200_000)
     checksum: str | None = None
+    breaks_off = False
     ranges: list[str | None] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
@@ -34,12 +35,22 @@ class Releases(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.ranges.append(wanted)
         start = int(wanted[len("bytes=") : -1]) if wanted else 0
+        if start >= len(self.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(self.content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.answer(206 if wanted else 200, self.content[start:])
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.breaks_off and len(body) > 100_000:
+            self.wfile.write(body[:100_000])
+            self.close_connection = True
+            return
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
@@ -49,7 +60,7 @@ class Releases(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(install_module, "_asset", lambda: "cogment-linux-amd64")
-    Releases.checksum, Releases.ranges = None, []
+    Releases.checksum, Releases.ranges, Releases.breaks_off = None, [], False
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Releases) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -66,6 +77,27 @@ def test_the_official_executable_is_downloaded_verified_and_resumed(releases: st
     (tmp_path / "cogment-9.9.9.part").write_bytes(Releases.content[:150_000])
     assert install("9.9.9", tmp_path, releases).read_bytes() == Releases.content
     assert Releases.ranges == [None, "bytes=150000-"]
+
+
+def test_a_download_that_broke_off_goes_on(
+    releases: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Releases.breaks_off = True
+    with pytest.raises(ServiceUnreachableError):
+        install("9.9.9", tmp_path, releases)
+    assert not (tmp_path / "cogment").exists()
+    assert install("9.9.9", tmp_path, releases).read_bytes() == Releases.content
+    assert Releases.ranges == [None, "bytes=100000-"]
+    assert f"200000 bytes, SHA-256 {hashlib.sha256(Releases.content).hexdigest()}" in capsys.readouterr().out
+
+
+def test_what_is_complete_or_too_long_is_noticed(releases: str, tmp_path: Path) -> None:
+    part = tmp_path / "cogment-9.9.9.part"
+    for kept, ranges in ((Releases.content, ["bytes=200000-"]), (b"x" * 300_000, ["bytes=300000-", None])):
+        Releases.ranges = []
+        part.write_bytes(kept)
+        assert install("9.9.9", tmp_path, releases).read_bytes() == Releases.content
+        assert ranges == Releases.ranges
 
 
 def test_a_wrong_executable_is_not_installed(releases: str, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import grpc
 import pytest
 
 from cogment_lab.cli.services import run_service
@@ -16,9 +16,8 @@ from cogment_lab.wire import Context, Endpoint
 
 
 def answers(port: int) -> bool:
-    with grpc.insecure_channel(f"localhost:{port}") as channel:
-        grpc.channel_ready_future(channel).result(20)
-    return True
+    with socket.create_connection(("127.0.0.1", port), 20):
+        return True
 
 
 @pytest.mark.parametrize(
@@ -29,6 +28,8 @@ def answers(port: int) -> bool:
         (("trial_datastore", "--port", "0"), {"COGMENT_TRIAL_DATASTORE_PORT": "1"}),
         (("datastore", "--grpc_reflection"), {"COGMENT_TRIAL_DATASTORE_PORT": "0"}),
         (("directory", "--port=0", "--persistence_file=", "--load_balancing"), {}),
+        (("registry", "--port=0", "--cache_max_items=3"), {"COGMENT_MODEL_REGISTRY_ARCHIVE_DIR": "models"}),
+        (("proxy", "--port=0", "--secret=s"), {"COGMENT_WEB_PROXY_WEB_PORT": "0"}),
     ],
 )
 def test_a_service_listens_and_ends_when_it_is_asked_to(
@@ -127,3 +128,37 @@ def test_mistakes_are_told_with_a_status(capsys: pytest.CaptureFixture[str], tmp
     broken.write_text("trial_params: {nonsense: 1}")
     assert run_service(["orchestrator", "--lifecycle_port=0", "--actor_port=0", f"--params={broken}"]) == 1
     assert "nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs")
+def test_a_launcher_written_for_the_official_executable_works(
+    tmp_path: Path, cogmentlab: SimpleNamespace, free_port: Callable[[], int]
+) -> None:
+    """The command lines are those of the official SDK's test-suite (protocol section 16.1)."""
+    fifo, hook, port, found_at, registry = tmp_path / "status", *(free_port() for _ in range(4))
+    os.mkfifo(fifo)
+    (tmp_path / "params.yaml").write_text("trial_params: {max_steps: 3}")
+    orchestrator = (
+        f"--status_file={fifo}",
+        f"--lifecycle_port={port}",
+        f"--actor_port={port}",
+        f"--params={tmp_path / 'params.yaml'}",
+        f"--pre_trial_hooks=grpc://localhost:{hook}",
+    )
+    with cogmentlab.running("services", "orchestrator", *orchestrator) as service, fifo.open() as status:
+        assert status.read(1) == "I"
+        assert status.read(1) == "R"
+        assert service.ends(signal.SIGTERM, 5) == 0
+        assert status.read(1) == "T"
+    register = (
+        f"--directory_endpoint=grpc://localhost:{found_at}",
+        "--host=localhost",
+        f"--port={registry}",
+        "--type=modelregistry",
+    )
+    with (
+        cogmentlab.running("client", "directory", "register", *register) as registering,
+        cogmentlab.running("services", "directory", f"--port={found_at}"),
+        cogmentlab.running("services", "model_registry", f"--port={registry}", f"--archive_dir={tmp_path}"),
+    ):
+        assert registering.ends(seconds=30) == 0
