@@ -109,7 +109,6 @@ def in_world(scenario: Any, spec_file: Path, **settings: Any) -> None:
                     web_port=0,
                     orchestrator_endpoint=endpoint,
                     directory_endpoint=endpoint,
-                    directory_registration_host="127.0.0.1",
                     spec_file=spec_file,
                     **settings,
                 )

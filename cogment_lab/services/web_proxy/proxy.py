@@ -28,6 +28,7 @@ __all__ = ["WebProxy"]
 
 _USER = "web_proxy"
 _BACKLOG = 128
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SECRET_BYTES = 32
 
 
@@ -115,6 +116,7 @@ class WebProxy:
         directory, settings = await self._directory(), self.settings
         if directory is None:
             return
+        own = settings.host if settings.host in _LOOPBACK else ""  # nobody reaches it by another address
         for actor_class in classes:
             names = {"__actor_class": actor_class, "__implementation": settings.implementation}
             await self._registrations.enter_async_context(
@@ -122,7 +124,7 @@ class WebProxy:
                     directory,
                     ServiceType.ACTOR,
                     port=self.port,
-                    host=settings.directory_registration_host,
+                    host=settings.directory_registration_host or own,
                     properties={**settings.directory_registration_properties, **names},
                 )
             )
