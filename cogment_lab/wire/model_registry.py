@@ -28,6 +28,7 @@ __all__ = [
 
 _CHUNK = 2 << 20
 _TRANSFER_SECONDS = 600.0
+_CACHED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ def _iteration(info: api.ModelVersionInfo) -> ModelIterationInfo:
         stored=info.archived,
         properties=dict(info.user_data),
     )
+
+
+def _is_missing(error: ServiceError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.NOT_FOUND
 
 
 class _Client:
@@ -166,7 +172,11 @@ class ModelRegistry(_Client):
     async def _add(
         self, name: str, model: bytes, properties: Mapping[str, str] | None, *, archived: bool
     ) -> ModelIterationInfo:
-        if name not in {info.name for info in await self.list_models()}:
+        try:
+            await self.get_model_info(name)
+        except ServiceError as error:
+            if not _is_missing(error):
+                raise
             await self._update(name, {})
         return _iteration(await self._send(name, model, properties or {}, archived))
 
@@ -177,12 +187,12 @@ class ModelRegistry(_Client):
             ServiceError: there is no such model.
         """
         await self.get_model_info(name)
-        found = await self.list_iterations(name)
-        if iteration < 0:
-            iteration = found[iteration].iteration if -iteration <= len(found) else 0
-        if iteration not in {info.iteration for info in found}:
+        try:
+            return await self._receive(name, iteration)
+        except ServiceError as error:
+            if not _is_missing(error):
+                raise
             return None
-        return await self._receive(name, iteration)
 
     async def remove_model(self, name: str) -> None:
         """Remove a model and its versions; raise ServiceError when there is none."""
@@ -269,8 +279,9 @@ class LatestModel:
         self._make = deserialize_func
         self._model: Any = None
         self._info: ModelIterationInfo | None = None
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._follow(), name=f"latest {name}")
+        self._task.add_done_callback(lambda _: self._announce())
 
     def is_deserialized(self) -> bool:
         """Return whether :meth:`get` gives models instead of data."""
@@ -296,13 +307,17 @@ class LatestModel:
         await self.wait_for_newer(0)
 
     async def wait_for_newer(self, iteration: int) -> None:
-        """Wait for a version after ``iteration``; raise ServiceError when the registry is gone."""
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: self._task.done() or (self._info is not None and self._info.iteration > iteration)
-            )
-        if self._task.done() and (self._info is None or self._info.iteration <= iteration):
-            raise ServiceError(f"model {self.name!r} is not followed any more")
+        """Wait for a version after ``iteration``.
+
+        Raises:
+            ServiceError: the model is not followed any more: it was closed, the registry is gone, or
+                ``deserialize_func`` raised; the ``__cause__`` says.
+        """
+        while self._info is None or self._info.iteration <= iteration:
+            if self._task.done():
+                cause = None if self._task.cancelled() else self._task.exception()
+                raise ServiceError(f"model {self.name!r} is not followed any more") from cause
+            await self._changed.wait()
 
     async def close(self) -> None:
         """Stop following."""
@@ -310,22 +325,17 @@ class LatestModel:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _follow(self) -> None:
-        try:
-            async for info in self._registry.iteration_updates(self.name):
+        async with contextlib.aclosing(self._registry.iteration_updates(self.name)) as updates:
+            async for info in updates:
                 data = await self._registry.retrieve_model(self.name, info.iteration)
-                if data is None:
+                if data is None:  # dropped meanwhile: there is a newer one
                     continue
-                model = data if self._make is None else self._make(data)
-                async with self._changed:
-                    self._model, self._info = model, info
-                    self._changed.notify_all()
-        finally:
-            with contextlib.suppress(RuntimeError):
-                asyncio.get_running_loop().create_task(self._wake())
+                self._model, self._info = data if self._make is None else self._make(data), info
+                self._announce()
 
-    async def _wake(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class VersionInfo:
@@ -377,42 +387,48 @@ class ModelRegistryV1(_Client):
     async def store_initial_version(self, model: Model) -> VersionInfo:
         """Make a model and keep its first version."""
         await self._update(model.id, model.user_data)
-        self._info_cache[model.id] = ModelInfo(model.id, dict(model.user_data))
+        _remember(self._info_cache, model.id, ModelInfo(model.id, dict(model.user_data)))
         return await self.store_version(model)
 
     async def store_version(self, model: Model, archived: bool = False) -> VersionInfo:
         """Keep a version of a model that exists."""
         data = model.serialized_model or b""
         info = await self._send(model.id, data, model.version_user_data, archived)
-        self._remember(info.data_hash, data)
+        _remember(self._data_cache, info.data_hash, data)
         return VersionInfo(info)
 
     async def retrieve_model_info(self, model_id: str) -> ModelInfo | None:
         """Return a model, ``None`` when there is none."""
-        if model_id not in self._info_cache:
+        info = self._info_cache.get(model_id)
+        if info is None:
             request = api.RetrieveModelsRequest(model_ids=[model_id])
             try:
                 reply = await self._ask(self._stub.RetrieveModels, request)
-            except ServiceError:
+            except ServiceError as error:
+                if not _is_missing(error):
+                    raise
                 return None
-            self._info_cache[model_id] = ModelInfo(model_id, dict(reply.model_infos[0].user_data))
-        return self._info_cache[model_id]
+            info = ModelInfo(model_id, dict(reply.model_infos[0].user_data))
+        _remember(self._info_cache, model_id, info)
+        return info
 
     async def retrieve_version(
         self, model_id: str, version_number: int = -1, deserialize_func: Callable[[bytes], Any] | None = None
     ) -> Model | None:
         """Return a version (-1 for the newest), ``None`` when there is none."""
         model_info = await self.retrieve_model_info(model_id)
-        try:
-            (info,) = await self._infos(model_id, version_number)
-        except ServiceError:
-            return None
         if model_info is None:
             return None
-        data = self._data_cache.get(info.data_hash)
-        if data is None:
-            data = await self._receive(model_id, info.version_number)
-            self._remember(info.data_hash, data)
+        try:
+            (info,) = await self._infos(model_id, version_number)
+            data = self._data_cache.get(info.data_hash)
+            if data is None:
+                data = await self._receive(model_id, info.version_number)
+        except ServiceError as error:
+            if not _is_missing(error):
+                raise
+            return None
+        _remember(self._data_cache, info.data_hash, data)
         return Model(
             model_id,
             data,
@@ -422,7 +438,10 @@ class ModelRegistryV1(_Client):
             deserialized_model=deserialize_func(data) if deserialize_func is not None else None,
         )
 
-    def _remember(self, key: str, data: bytes) -> None:
-        self._data_cache[key] = data
-        while len(self._data_cache) > 128:
-            del self._data_cache[next(iter(self._data_cache))]
+
+def _remember(cache: dict[str, Any], key: str, value: Any) -> None:
+    """Keep a value as the one used last, and no more than the cache holds."""
+    cache.pop(key, None)
+    cache[key] = value
+    if len(cache) > _CACHED:
+        del cache[next(iter(cache))]

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
-from cogment_lab.errors import ServiceError
+from cogment_lab.errors import NotAStoreError, ServiceError, ServiceUnreachableError, StoreReadOnlyError
 from cogment_lab.services.model_registry import ModelRegistry as Service
 from cogment_lab.services.model_registry import ModelRegistrySettings
 from cogment_lab.wire.channel import open_channel
@@ -98,14 +99,17 @@ def test_52_followers_get_the_newest_now_and_later(tmp_path: Path) -> None:
 
 
 def test_archived_versions_and_the_numbering_outlive_the_registry(tmp_path: Path) -> None:
+    stored = []
+
     async def before(channel: Any) -> None:
         client = ModelRegistry(channel)
-        await client.store_model("m", b"kept", {"a": "b"})
+        stored.append(await client.store_model("m", b"kept", {"a": "b"}))
         await client.publish_model("m", b"gone")
 
     async def after(channel: Any) -> None:
         client = ModelRegistry(channel)
         (kept,) = await client.list_iterations("m")
+        assert kept == stored[0]
         assert (kept.iteration, kept.properties) == (1, {"a": "b"})
         assert await client.retrieve_model("m") == b"kept"
         assert (await client.publish_model("m", b"new")).iteration == 3  # 2 was handed out already
@@ -126,7 +130,7 @@ def test_the_newest_version_is_never_dropped(tmp_path: Path) -> None:
     run(tmp_path, work, cache_max_items=1)
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "x" * 300])
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "x" * 300, "é" * 150])
 def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
     async def work(channel: Any) -> None:
         with pytest.raises(ServiceError, match="model id"):
@@ -151,12 +155,111 @@ def test_data_that_is_not_what_was_announced_is_refused(tmp_path: Path) -> None:
             return iter([first, second])
 
         for wrong, complaint in [
+            (chunks(2_000), "limit of 1000"),
             (chunks(2), "more than"),
             (chunks(4), "announced"),
             (chunks(3, "x"), "hash"),
             (iter([api.CreateVersionRequestChunk()]), "one header"),
         ]:
-            with pytest.raises(Exception, match=complaint):
+            with pytest.raises(grpc.aio.AioRpcError, match=complaint) as refusal:
                 await create(wrong)
+            assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert not list(tmp_path.rglob("*.part"))
+
+    run(tmp_path, work, max_version_size=1000)
+
+
+def test_pages_end_where_the_list_ends(tmp_path: Path) -> None:
+    async def work(channel: Any) -> None:
+        client, stub = ModelRegistry(channel), Stub(channel, "cogmentAPI.ModelRegistrySP")
+        for name in ("a", "b", "c"):
+            await client.publish_model(name, b"1")
+            await client.publish_model("a", b"2")
+        ask = stub.RetrieveModels
+        first = await ask(api.RetrieveModelsRequest(models_count=2))
+        rest = await ask(api.RetrieveModelsRequest(models_count=2, model_handle=first.next_model_handle))
+        assert [[info.model_id for info in page.model_infos] for page in (first, rest)] == [["a", "b"], ["c"]]
+        beyond = await ask(api.RetrieveModelsRequest(model_ids=["a"], models_count=9, model_handle="7"))
+        assert not beyond.model_infos
+        request = api.RetrieveVersionInfosRequest(model_id="a", versions_count=3)
+        versions = await stub.RetrieveVersionInfos(request)
+        request.version_handle = versions.next_version_handle
+        versions = await stub.RetrieveVersionInfos(request)
+        assert [info.version_number for info in versions.version_infos] == [4]
+        for handle in ("-1", "x", "9" * 5000):
+            with pytest.raises(grpc.aio.AioRpcError, match="no handle") as refusal:
+                await ask(api.RetrieveModelsRequest(model_handle=handle))
+            assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
     run(tmp_path, work)
+
+
+def test_a_version_that_is_dropped_while_it_is_read_is_not_found(tmp_path: Path) -> None:
+    async def work(channel: Any) -> None:
+        client = ModelRegistry(channel)
+        await client.publish_model("m", bytes(8 << 20))
+        stub = Stub(channel, "cogmentAPI.ModelRegistrySP")
+        reading = stub.RetrieveVersionData(
+            api.RetrieveVersionDataRequest(model_id="m", version_number=1), timeout=10
+        )
+        chunks = aiter(reading)
+        await anext(chunks)
+        await client.remove_model("m")
+        with pytest.raises(grpc.aio.AioRpcError, match="dropped") as refusal:
+            async for _ in chunks:
+                pass
+        assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
+
+    run(tmp_path, work, sent_version_chunk_size=4096)
+
+
+def test_52_followers_of_a_model_that_is_made_anew_get_its_first_version(tmp_path: Path) -> None:
+    async def work(channel: Any) -> None:
+        client = ModelRegistry(channel)
+        await client.publish_model("m", b"old")
+        updates = client.iteration_updates("m")
+        assert (await anext(updates)).iteration == 1
+        await client.remove_model("m")
+        await client.publish_model("m", b"anew")
+        assert (await anext(updates)).size == 4
+        await updates.aclose()
+
+    run(tmp_path, work)
+
+
+def test_archives_of_the_official_registry_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "m.yaml").write_text("model_id: m\nuser_data:\n  by: them\n")
+    (folder / "m-v000004.yaml").write_text(
+        "model_id: m\nversion_number: 4\ncreation_timestamp: 2023-01-02T03:04:05.5Z\n"
+        "data_hash: abc=\ndata_size: 3\nuser_data: {}\n"
+    )
+    (folder / "m-v000004.data").write_bytes(b"abc")
+    (folder / "m-v000005.yaml").write_text("written, and then the disk was full: [")
+    (folder / "left.part").write_bytes(b"of a registry that was killed")
+
+    async def work(channel: Any) -> None:
+        client = ModelRegistry(channel)
+        assert (await client.get_model_info("m")).properties == {"by": "them"}
+        (info,) = await client.list_iterations("m")
+        assert (info.iteration, info.timestamp, info.hash) == (4, 1672628645_500_000_000, "abc=")
+        assert await client.retrieve_model("m", 4) == b"abc"
+        assert (await client.store_model("m", b"five")).iteration == 5
+
+    run(tmp_path, work)
+    assert not (folder / "left.part").exists()
+
+
+def test_what_cannot_be_served_fails_at_the_start(tmp_path: Path) -> None:
+    async def start(**settings: Any) -> None:
+        await Service(ModelRegistrySettings(port=0, **settings)).start()
+
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "m.yaml").write_text("just words")
+    with pytest.raises(NotAStoreError, match=r"m\.yaml"):
+        asyncio.run(start(archive_dir=tmp_path))
+    with pytest.raises(StoreReadOnlyError, match="kept"):
+        asyncio.run(start(archive_dir=tmp_path / "m" / "m.yaml"))
+    with pytest.raises(ServiceUnreachableError):
+        asyncio.run(start(archive_dir=tmp_path / "new", directory_endpoint="grpc://localhost:1"))

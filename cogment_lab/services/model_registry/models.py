@@ -8,23 +8,30 @@ import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
-import yaml
-
-from cogment_lab.errors import ConfigurationError
+from cogment_lab.errors import ConfigurationError, StoreReadOnlyError
+from cogment_lab.services.model_registry.archive import (
+    data_path,
+    read_model,
+    read_versions,
+    write_model,
+    write_version,
+)
 from cogment_lab.wire.generated.model_registry_pb2 import ModelInfo, ModelVersionInfo
 
 __all__ = ["Models", "check_model_id"]
 
-_NAME = re.compile(r"[\w][\w.\- ]{0,199}")
+_NAME = re.compile(r"[\w][\w.\- ]*")
+_MOST_BYTES = 200
 _SPOOL = 16 << 20
 
 
 def check_model_id(model_id: str) -> str:
     """Return ``model_id``; raise ConfigurationError when it cannot name a folder."""
-    if not _NAME.fullmatch(model_id) or model_id in (".", ".."):
+    if not _NAME.fullmatch(model_id) or len(model_id.encode()) > _MOST_BYTES:
         raise ConfigurationError(
-            f"model id {model_id!r}: letters, digits, '_-. ' only, at most 200, not first '.'"
+            f"model id {model_id!r}: letters, digits, '_-. ' only, at most {_MOST_BYTES} bytes, not first '.'"
         )
     return model_id
 
@@ -33,25 +40,29 @@ class Models:
     """Every model, by id.
 
     Args:
-        folder: Where models and archived versions are.
+        folder: Where models and archived versions are; made when missing.
         cache_max_items: How many other versions are kept.
+
+    Raises:
+        StoreReadOnlyError: the folder cannot be made or read.
+        NotAStoreError: a file in it holds something else.
     """
 
     def __init__(self, folder: Path, cache_max_items: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._most = cache_max_items
         self._models: dict[str, dict[str, Any]] = {}
         self._infos: dict[str, dict[int, ModelVersionInfo]] = {}
         self._transient: OrderedDict[tuple[str, int], IO[bytes]] = OrderedDict()
-        for path in sorted(folder.glob("*/*.yaml")):
-            if path.stem == path.parent.name:
-                content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-                self._models[path.stem] = {"user_data": {}, "latest": 0, **content}
-                self._infos[path.stem] = self._read_archived(path.stem)
-                numbers = self._infos[path.stem]
-                latest = max(self._models[path.stem]["latest"], *numbers, 0)
-                self._models[path.stem]["latest"] = latest
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.glob("*/*.part"):  # of a registry that was killed
+                path.unlink()
+            for path in folder.glob("*/*.yaml"):
+                if path.stem == path.parent.name:
+                    self._load(path.parent)
+        except OSError as error:
+            raise StoreReadOnlyError(f"models cannot be kept in {str(folder)!r}: {error}") from error
 
     def __contains__(self, model_id: str) -> bool:
         return model_id in self._models
@@ -67,10 +78,10 @@ class Models:
     def update(self, info: ModelInfo) -> None:
         """Make a model, or replace its user data."""
         model_id = check_model_id(info.model_id)
-        model = self._models.setdefault(model_id, {"user_data": {}, "latest": 0})
-        model["user_data"] = dict(info.user_data)
+        model = {"latest": 0, **self._models.get(model_id, {}), "user_data": dict(info.user_data)}
+        write_model(self._folder / model_id, model)
+        self._models[model_id] = model
         self._infos.setdefault(model_id, {})
-        self._save(model_id)
 
     def delete(self, model_id: str) -> None:
         """Forget a model and its versions."""
@@ -92,54 +103,59 @@ class Models:
             number = numbers[number] if -number <= len(numbers) else 0
         return self._infos.get(model_id, {}).get(number)
 
+    def receive(self, info: ModelVersionInfo) -> IO[bytes]:
+        """Return a file for the data of a version of a known model; :meth:`add` or :meth:`discard` it.
+
+        That of an archived version is on the disk where it stays; another one goes to disk when it is big.
+        """
+        if info.archived:
+            return (self._folder / info.model_id / f"{uuid4().hex}.part").open("xb")
+        return tempfile.SpooledTemporaryFile(max_size=_SPOOL)
+
+    @staticmethod
+    def discard(info: ModelVersionInfo, data: IO[bytes]) -> None:
+        """Drop the data of a version that is not added."""
+        data.close()
+        if info.archived:
+            Path(data.name).unlink(missing_ok=True)
+
     def add(self, info: ModelVersionInfo, data: IO[bytes]) -> ModelVersionInfo:
         """Keep a version under the next number; the file belongs to the registry from here on."""
-        model_id = info.model_id
-        model = self._models[model_id]
+        folder = self._folder / info.model_id
+        model = self._models[info.model_id]
         model["latest"] += 1
         info.version_number = model["latest"]
-        self._save(model_id)
+        write_model(folder, model)
         if info.archived:
-            path = self._path(model_id, info.version_number)
-            part = path.with_suffix(".part")
-            with part.open("wb") as file:
-                data.seek(0)
-                shutil.copyfileobj(data, file)
             data.close()
-            part.replace(path)
-            fields = {
-                "creation_timestamp": info.creation_timestamp,
-                "data_hash": info.data_hash,
-                "data_size": info.data_size,
-                "user_data": dict(info.user_data),
-            }
-            path.with_suffix(".yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
+            Path(data.name).replace(data_path(folder, info.version_number))
+            write_version(folder, info)
         else:
-            self._transient[model_id, info.version_number] = data
-        self._infos[model_id][info.version_number] = info
+            self._transient[info.model_id, info.version_number] = data
+        self._infos[info.model_id][info.version_number] = info
         self._evict()
         return info
 
     def open(self, info: ModelVersionInfo) -> IO[bytes]:
-        """Return the data of a version, at its beginning; a transient one stays open."""
+        """Return the data of a version; a transient one is closed when it is evicted."""
         key = (info.model_id, info.version_number)
         if info.archived:
-            return self._path(*key).open("rb")
+            return data_path(self._folder / info.model_id, info.version_number).open("rb")
         self._transient.move_to_end(key)
-        file = self._transient[key]
-        file.seek(0)
-        return file
-
-    @staticmethod
-    def spool() -> IO[bytes]:
-        """Return a file for data that arrives: in memory while small, then on disk."""
-        return tempfile.SpooledTemporaryFile(max_size=_SPOOL)
+        return self._transient[key]
 
     def close(self) -> None:
         """Drop the versions that are not archived."""
         for file in self._transient.values():
             file.close()
         self._transient.clear()
+
+    def _load(self, folder: Path) -> None:
+        model = read_model(folder)
+        infos = {info.version_number: info for info in read_versions(folder)}
+        model["latest"] = max(model["latest"], *infos, 0)
+        self._models[folder.name] = model
+        self._infos[folder.name] = infos
 
     def _evict(self) -> None:
         newest = {(model_id, max(numbers)) for model_id, numbers in self._infos.items() if numbers}
@@ -149,23 +165,3 @@ class Models:
             if key not in newest:
                 self._transient.pop(key).close()
                 del self._infos[key[0]][key[1]]
-
-    def _path(self, model_id: str, number: int) -> Path:
-        return self._folder / model_id / f"{model_id}-v{number:06d}.data"
-
-    def _save(self, model_id: str) -> None:
-        folder = self._folder / model_id
-        folder.mkdir(exist_ok=True)
-        part = folder / f"{model_id}.part"
-        part.write_text(yaml.safe_dump(self._models[model_id]), encoding="utf-8")
-        part.replace(folder / f"{model_id}.yaml")
-
-    def _read_archived(self, model_id: str) -> dict[int, ModelVersionInfo]:
-        infos = {}
-        for path in (self._folder / model_id).glob(f"{model_id}-v*.yaml"):
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-            number = int(path.stem.rpartition("-v")[2])
-            infos[number] = ModelVersionInfo(
-                model_id=model_id, version_number=number, archived=True, **fields
-            )
-        return infos

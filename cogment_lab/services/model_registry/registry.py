@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import IO, Any
 
 import grpc
 
@@ -79,43 +79,56 @@ class _Registry(Servicer):
 
     async def CreateVersion(self, requests: Any, context: Any) -> CreateVersionReply:
         """Take a version: a header, then its data in chunks."""
-        info: ModelVersionInfo | None = None
-        digest, size = hashlib.sha256(), 0
-        data = self.models.spool()
-        kept = False
+        info = await self._announced(requests, context)
+        data = self.models.receive(info)
         try:
-            async for chunk in requests:
-                kind = chunk.WhichOneof("msg")
-                if (kind == "header") != (info is None):
-                    await context.abort(_INVALID, "a version is one header, then its data")
-                if info is None:
-                    info = chunk.header.version_info
-                    if info.model_id not in self.models:
-                        await context.abort(_NOT_FOUND, f"no model {info.model_id!r}")
-                    continue
-                size += len(chunk.body.data_chunk)
-                if size > min(info.data_size, self._settings.max_version_size):
-                    await context.abort(_INVALID, f"more than the {info.data_size} bytes that were announced")
-                digest.update(chunk.body.data_chunk)
-                data.write(chunk.body.data_chunk)
-            if info is None or size != info.data_size:
-                await context.abort(_INVALID, f"{size} bytes came, not what the header announced")
-            assert info is not None
-            found = base64.b64encode(digest.digest()).decode()
-            if info.data_hash and info.data_hash != found:
-                await context.abort(_INVALID, f"the data's hash is {found}, not {info.data_hash}")
-            info.data_hash = found
-            info.creation_timestamp = info.creation_timestamp or time.time_ns()
+            await self._fill(info, data, requests, context)
             if info.model_id not in self.models:
                 await context.abort(_NOT_FOUND, f"model {info.model_id!r} was deleted meanwhile")
-            kept = True
             stored = self.models.add(info, data)
-        finally:
-            if not kept:
-                data.close()
+        except OSError as error:
+            self.models.discard(info, data)
+            await context.abort(grpc.StatusCode.INTERNAL, f"the registry cannot keep the version: {error}")
+            raise
+        except BaseException:
+            self.models.discard(info, data)
+            raise
         self._changed.set()
         self._changed = asyncio.Event()
         return CreateVersionReply(version_info=stored)
+
+    async def _announced(self, requests: Any, context: Any) -> ModelVersionInfo:
+        """Return the header that a stream of chunks begins with."""
+        async for chunk in requests:
+            if chunk.WhichOneof("msg") != "header":
+                break
+            info: ModelVersionInfo = chunk.header.version_info
+            await self._known(info.model_id, context)
+            most = self._settings.max_version_size
+            if info.data_size > most:
+                await context.abort(_INVALID, f"{info.data_size} bytes are more than the limit of {most}")
+            return info
+        await context.abort(_INVALID, "a version is one header, then its data")
+        raise AssertionError("abort() raises")
+
+    async def _fill(self, info: ModelVersionInfo, data: IO[bytes], requests: Any, context: Any) -> None:
+        """Write the data as it comes, check it against ``info``, and complete that."""
+        digest, size = hashlib.sha256(), 0
+        async for chunk in requests:
+            if chunk.WhichOneof("msg") != "body":
+                await context.abort(_INVALID, "a version is one header, then its data")
+            size += len(chunk.body.data_chunk)
+            if size > info.data_size:
+                await context.abort(_INVALID, f"more than the {info.data_size} bytes that were announced")
+            digest.update(chunk.body.data_chunk)
+            data.write(chunk.body.data_chunk)
+        if size != info.data_size:
+            await context.abort(_INVALID, f"{size} bytes came, and {info.data_size} were announced")
+        found = base64.b64encode(digest.digest()).decode()
+        if info.data_hash and info.data_hash != found:
+            await context.abort(_INVALID, f"the data's hash is {found}, not {info.data_hash}")
+        info.data_hash = found
+        info.creation_timestamp = info.creation_timestamp or time.time_ns()
 
     async def RetrieveVersionInfos(
         self, request: RetrieveVersionInfosRequest, context: Any
@@ -143,6 +156,8 @@ class _Registry(Servicer):
         position, size = 0, self._settings.sent_version_chunk_size
         try:
             while True:
+                if file.closed:
+                    await context.abort(_NOT_FOUND, "the version was dropped meanwhile")
                 file.seek(position)  # others may read the same file meanwhile
                 chunk = file.read(size)
                 if not chunk and position:
@@ -161,12 +176,12 @@ class _Registry(Servicer):
         """Stream the newest version, now and each time that there is a newer one."""
         if request.model_id not in self.models:
             await context.abort(_INVALID, f"no model {request.model_id!r}")
-        sent = 0
+        sent = None
         while True:
             changed = self._changed
             info = self.models.resolve(request.model_id, -1)
-            if info is not None and info.version_number != sent:
-                sent = info.version_number
+            if info is not None and info is not sent:  # a model that is made anew has the same numbers
+                sent = info
                 yield VersionUpdateReply(version_info=info)
             else:
                 await changed.wait()
@@ -184,7 +199,7 @@ class _Registry(Servicer):
 
     @staticmethod
     async def _handle(handle: str, context: Any) -> int:
-        if handle and not handle.isdecimal():
+        if handle and not (handle.isdecimal() and len(handle) < 20):
             await context.abort(_INVALID, f"{handle!r} is no handle")
         return int(handle or 0)
 
@@ -208,7 +223,14 @@ class ModelRegistry:
         self._server: Server | None = None
 
     async def start(self) -> int:
-        """Listen, and return the port; raise PortInUseError when something else does."""
+        """Listen, and return the port.
+
+        Raises:
+            PortInUseError: something else listens there.
+            StoreReadOnlyError: models cannot be kept in ``archive_dir``.
+            NotAStoreError: a file there holds something else.
+            ServiceError: the directory does not answer, or refuses.
+        """
         settings = self.settings
         self._registry = _Registry(settings)
         self._server = Server(
@@ -219,17 +241,11 @@ class ModelRegistry:
         )
         self.port = await self._server.start()
         if settings.directory_endpoint:
-            target = await resolve(settings.directory_endpoint, None)
-            client = DirectoryClient(self._channels.get(target), settings.directory_authentication_token)
-            await self._registrations.enter_async_context(
-                registration(
-                    client,
-                    ServiceType.MODELREGISTRY,
-                    port=self.port,
-                    host=settings.directory_registration_host,
-                    properties=settings.directory_registration_properties,
-                )
-            )
+            try:
+                await self._register()
+            except BaseException:
+                await self.stop(0.0)
+                raise
         return self.port
 
     async def stop(self, grace: float = 1.0) -> None:
@@ -240,3 +256,17 @@ class ModelRegistry:
         if self._registry is not None:
             self._registry.models.close()
         await self._channels.close()
+
+    async def _register(self) -> None:
+        settings = self.settings
+        target = await resolve(settings.directory_endpoint, None)
+        client = DirectoryClient(self._channels.get(target), settings.directory_authentication_token)
+        await self._registrations.enter_async_context(
+            registration(
+                client,
+                ServiceType.MODELREGISTRY,
+                port=self.port,
+                host=settings.directory_registration_host,
+                properties=settings.directory_registration_properties,
+            )
+        )
