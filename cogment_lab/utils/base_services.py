@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -97,7 +98,8 @@ class BaseServices:
 def _is_directory(port: int) -> bool:
     with grpc.insecure_channel(f"localhost:{port}") as channel:
         try:
-            channel.unary_unary("/cogmentAPI.DirectorySP/Version")(b"", timeout=2.0)
+            version: Any = channel.unary_unary("/cogmentAPI.DirectorySP/Version")  # type: ignore[call-arg]
+            version(b"", timeout=2.0)
         except grpc.RpcError:
             return False
     return True

@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 
 from cogment_lab._version import __version__
-from cogment_lab.errors import EndpointError, ServiceError, ServiceUnreachableError
+from cogment_lab.errors import EndpointError, ProtocolError, ServiceError, ServiceUnreachableError
+from cogment_lab.wire.calls import call_error
 from cogment_lab.wire.endpoint import CLIENT, Discovery, ServiceType, check_context_name, parse
 from cogment_lab.wire.generated.directory_pb2 import (
     DeregisterReply,
@@ -24,9 +25,10 @@ from cogment_lab.wire.generated.directory_pb2 import (
 )
 from cogment_lab.wire.rpc import Stub
 
-__all__ = ["DirectoryClient", "FoundService", "registration", "resolve"]
+__all__ = ["DirectoryClient", "FoundService", "host_to_register", "registration", "address", "resolve"]
 
 _DEADLINE = 10.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +90,25 @@ class DirectoryClient:
         request.endpoint.port = port
         request.details.type = int(kind)  # type: ignore[assignment]
         request.details.properties.update(properties or {})
-        (reply,) = await self._each(self._stub.Register, [request])
+        reply = await self._one("register a service", self._stub.Register, request)
         if reply.status != RegisterReply.OK:
             raise ServiceError(f"the directory refuses {host}:{port}: {reply.error_msg}")
         return reply.service_id, reply.secret
 
     async def deregister(self, service_id: int, secret: str) -> None:
-        """Remove a record; raise ServiceError when the secret is not its own."""
+        """Remove a record; raise ServiceError when the secret is not its own, or no directory answers."""
         request = DeregisterRequest(service_id=service_id, secret=secret)
-        (reply,) = await self._each(self._stub.Deregister, [request])
+        reply = await self._one("deregister a service", self._stub.Deregister, request)
         if reply.status != DeregisterReply.OK:
             raise ServiceError(f"the directory keeps service {service_id}: {reply.error_msg}")
 
     async def inquire(self, question: Discovery) -> list[FoundService]:
-        """Return what the directory finds, the newest first."""
+        """Return what the directory finds, the newest first.
+
+        Raises:
+            ServiceUnreachableError: no directory answers.
+            ServiceError: it refuses the question, or does not answer in time.
+        """
         request = InquireRequest()
         if question.service_id:
             request.service_id = question.service_id
@@ -109,41 +116,55 @@ class DirectoryClient:
             request.details.type = int(question.type)  # type: ignore[assignment]
             request.details.properties.update(question.properties)
         token = self._token if question.token is None else question.token
-        return [
-            _found(reply.data) for reply in await self._read(self._stub.Inquire(request, **self._how(token)))
-        ]
+        call = self._stub.Inquire(request, **self._how(token))
+        return [_found(reply.data) for reply in await self._read("find a service", call)]
 
     def _how(self, token: str) -> dict[str, Any]:
         metadata = (("authentication-token", token),) if token else ()
         return {"metadata": metadata, "timeout": self._deadline}
 
-    async def _each(self, rpc: Any, requests: Iterable[Any]) -> list[Any]:
-        return await self._read(rpc(iter(requests), **self._how(self._token)))
+    async def _one(self, what: str, rpc: Any, request: Any) -> Any:
+        replies = await self._read(what, rpc(iter([request]), **self._how(self._token)))
+        if len(replies) != 1:
+            raise ProtocolError(f"cannot {what}: the directory gave {len(replies)} replies to one request")
+        return replies[0]
 
-    async def _read(self, call: Any) -> list[Any]:
+    async def _read(self, what: str, call: Any) -> list[Any]:
         try:
             return [reply async for reply in call]
         except grpc.aio.AioRpcError as error:
-            raise ServiceUnreachableError(
-                f"the directory does not answer: {error.code().name}: {error.details()}"
-            ) from error
+            raise call_error(f"{what} with the directory", error) from error
+
+
+def address(host: str, port: int) -> str:
+    """Return the gRPC target of a host, which may be an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _found(data: FullServiceData) -> FoundService:
-    protocol = data.endpoint.protocol
-    address = f"{data.endpoint.host}:{data.endpoint.port}"
+    endpoint, kind = data.endpoint, data.details.type
+    is_client = endpoint.protocol == ServiceEndpoint.COGMENT
+    if kind not in set(ServiceType):
+        raise ProtocolError(f"the directory gave service {data.service_id} the unknown type {kind}")
+    if is_client and endpoint.host != "client":
+        raise ProtocolError(f"the directory gave service {data.service_id} at cogment://{endpoint.host}")
     return FoundService(
         service_id=data.service_id,
-        target=CLIENT if protocol == ServiceEndpoint.COGMENT else address,
-        type=ServiceType(data.details.type),
+        target=CLIENT if is_client else address(endpoint.host, endpoint.port),
+        type=ServiceType(kind),
         properties=dict(data.details.properties),
-        use_ssl=protocol == ServiceEndpoint.GRPC_SSL,
+        use_ssl=endpoint.protocol == ServiceEndpoint.GRPC_SSL,
         permanent=data.permanent,
     )
 
 
 async def resolve(
-    url: str, directory: DirectoryClient | None, kind: ServiceType = ServiceType.UNKNOWN, **context: str
+    url: str,
+    directory: DirectoryClient | None,
+    kind: ServiceType = ServiceType.UNKNOWN,
+    *,
+    use_ssl: bool | None = None,
+    **context: str,
 ) -> str:
     """Return the gRPC target of ``url``, or :data:`~cogment_lab.wire.endpoint.CLIENT`.
 
@@ -151,6 +172,7 @@ async def resolve(
         url: An address of protocol section 4.1.
         directory: Whom to ask when it is no direct one.
         kind: What is wanted, for an address that leaves it to the context.
+        use_ssl: Whether the service has to want TLS; ``None`` takes either.
         **context: ``actor_class`` and ``implementation``, likewise; empty ones do not matter.
 
     Raises:
@@ -164,9 +186,12 @@ async def resolve(
     if directory is None:
         raise EndpointError(f"endpoint {url!r} asks a directory, and none is configured")
     found = await directory.inquire(question)
+    if use_ssl is not None:
+        found = [service for service in found if service.use_ssl == use_ssl or service.target == CLIENT]
     if not found:
         wanted = f"service {question.service_id}" if question.service_id else question.type.name.lower()
-        raise ServiceUnreachableError(f"the directory knows no {wanted} with {question.properties}")
+        how = "" if use_ssl is None else f" served {'by TLS' if use_ssl else 'in the clear'}"
+        raise ServiceUnreachableError(f"the directory knows no {wanted} with {question.properties}{how}")
     return found[0].target
 
 
@@ -207,6 +232,16 @@ async def registration(
     finally:
         with contextlib.suppress(ServiceError):  # a directory that is gone has forgotten it
             await directory.deregister(service_id, secret)
+
+
+def host_to_register(chosen: str, listening: str) -> str:
+    """Return the host under which a service is found: the chosen one, or loopback when it listens there only.
+
+    Args:
+        chosen: What the user says; empty for nothing.
+        listening: Address that the service listens on.
+    """
+    return chosen or (listening if listening in _LOOPBACK else "")
 
 
 def _own_address() -> str:

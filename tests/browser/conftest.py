@@ -23,7 +23,7 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")  # Playwright runs an event loop in this thread: it must end before other tests
+@pytest.fixture(scope="module")  # Playwright runs an event loop in this thread, which others need free
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:

@@ -33,8 +33,11 @@ __all__ = ["Directory", "DirectoryServicer"]
 _SCAN_SECONDS = 5.0
 _STALE_SECONDS = 60.0
 _FIRST_CHECKS = (0.0, 0.5, 2.0)
-_MOST_FAILURES = 3
+_FORGET_SECONDS = 180.0
+"""A service that was registered before it listens may take that long, as with the official directory."""
+
 _LOAD_RANGE = 10
+_LAST_PORT = 65535
 
 
 class DirectoryServicer(Servicer):
@@ -56,7 +59,9 @@ class DirectoryServicer(Servicer):
         return {"overall_load": "0", "nb_entries": str(len(self.records)), "load_balancing": balancing}
 
     def start(self) -> None:
-        """Begin to check services."""
+        """Begin to check services; those of an earlier process at once."""
+        for record in self.records:
+            self._spawn(self._check(record))
         self._spawn(self._scan())
 
     async def stop(self) -> None:
@@ -144,7 +149,7 @@ class DirectoryServicer(Servicer):
         if load is None:
             record.failures += 1
         else:
-            record.failures, record.load = 0, load
+            record.failures, record.load, record.answered = 0, load, record.checked
 
     async def _check_new(self, record: Record) -> None:
         """Check a record that was just made; a service may register before it listens."""
@@ -161,7 +166,7 @@ class DirectoryServicer(Servicer):
             stale = [r for r in self.records if r.failures or now - r.checked > _STALE_SECONDS]
             await asyncio.gather(*(self._check(record) for record in stale))
             for record in stale:
-                if record.failures > _MOST_FAILURES:
+                if record.failures and time.monotonic() - record.answered > _FORGET_SECONDS:
                     self.records.remove(record)
 
     def _spawn(self, work: Any) -> None:
@@ -203,9 +208,9 @@ class Directory:
 
     async def stop(self, grace: float = 1.0) -> None:
         """Stop listening and checking."""
-        await self._servicer.stop()
         if self._server is not None:
             await self._server.stop(grace)
+        await self._servicer.stop()
 
 
 def _token(context: Any) -> str:
@@ -216,6 +221,8 @@ def _find_problem(request: RegisterRequest) -> str:
     endpoint = request.endpoint
     if not endpoint.host:
         return "the endpoint has no host"
+    if endpoint.port > _LAST_PORT:
+        return f"port {endpoint.port} is above {_LAST_PORT}"
     if endpoint.protocol not in (ServiceEndpoint.GRPC, ServiceEndpoint.GRPC_SSL, ServiceEndpoint.COGMENT):
         return f"protocol {endpoint.protocol} is none of GRPC, GRPC_SSL, COGMENT"
     if request.details.type not in {int(kind) for kind in ServiceType if kind is not ServiceType.UNKNOWN}:

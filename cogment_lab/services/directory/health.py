@@ -9,6 +9,7 @@ import grpc
 
 from cogment_lab.services.directory.records import Record
 from cogment_lab.wire.channel import open_channel
+from cogment_lab.wire.directory import address
 from cogment_lab.wire.endpoint import ServiceType
 from cogment_lab.wire.generated.common_pb2 import StatusRequest, VersionRequest
 from cogment_lab.wire.generated.directory_pb2 import ServiceEndpoint
@@ -17,7 +18,7 @@ from cogment_lab.wire.rpc import Stub
 __all__ = ["check"]
 
 _SECONDS = 2.0
-_SERVICES = {
+_SERVICES: dict[int, str] = {
     ServiceType.LIFECYCLE: "TrialLifecycleSP",
     ServiceType.ACTSERVICE: "ClientActorSP",
     ServiceType.ACTOR: "ServiceActorSP",
@@ -34,11 +35,12 @@ async def check(record: Record) -> int | None:
     """Return the load of a service, 0 where it tells none, ``None`` when it does not answer."""
     if record.permanent or record.protocol == ServiceEndpoint.COGMENT:
         return 0
-    if record.type == ServiceType.OTHER or record.protocol == ServiceEndpoint.GRPC_SSL:
+    service = _SERVICES.get(record.type)
+    if service is None or record.protocol == ServiceEndpoint.GRPC_SSL:
         return await _connects(record.host, record.port)
-    channel = open_channel(f"{record.host}:{record.port}")
+    channel = open_channel(address(record.host, record.port))
     try:
-        stub = Stub(channel, f"cogmentAPI.{_SERVICES[ServiceType(record.type)]}")
+        stub = Stub(channel, f"cogmentAPI.{service}")
         with contextlib.suppress(grpc.aio.AioRpcError):
             reply = await stub.Status(StatusRequest(names=["overall_load"]), timeout=_SECONDS)
             load = reply.statuses.get("overall_load", "")
@@ -59,5 +61,5 @@ async def _connects(host: str, port: int) -> int | None:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             return 0
-    except (OSError, TimeoutError):
+    except (OSError, ValueError):  # ValueError: a host that is no name
         return None

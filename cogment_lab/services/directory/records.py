@@ -16,6 +16,7 @@ from cogment_lab.errors import NotAStoreError
 
 __all__ = ["Record", "Records"]
 
+_OF_THIS_PROCESS = {"checked", "answered"}
 _LOG = logging.getLogger(__name__)
 UNSERVICEABLE = 255
 
@@ -37,6 +38,7 @@ class Record:
         registered: When, in seconds since the epoch.
         failures: How many health checks in a row failed; it is hidden unless 0.
         checked: When it was checked last, monotonic seconds.
+        answered: When it answered last, or became known here, monotonic seconds.
         load: 0 (idle) to 254; 255 cannot serve.
     """
 
@@ -52,6 +54,7 @@ class Record:
     registered: float
     failures: int = 0
     checked: float = 0.0
+    answered: float = field(default_factory=time.monotonic)
     load: int = 0
 
     def matches(self, kind: int, properties: Mapping[str, str], token: str) -> bool:
@@ -81,7 +84,7 @@ class Records:
                 for fields in json.loads(path.read_text(encoding="utf-8")):
                     record = Record(**fields)
                     self._records[record.service_id] = record
-            except (ValueError, TypeError, UnicodeDecodeError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 raise NotAStoreError(f"{str(path)!r} is no file of a directory: {error}") from error
 
     def __iter__(self) -> Iterator[Record]:
@@ -139,11 +142,15 @@ class Records:
         """Write the file anew, where there is one."""
         if self._path is None:
             return
-        kept = [{**asdict(record), "checked": 0.0} for record in self._records.values()]
+        kept = [
+            {name: value for name, value in asdict(record).items() if name not in _OF_THIS_PROCESS}
+            for record in self._records.values()
+        ]
         part = self._path.with_name(self._path.name + ".part")
         try:
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            part.chmod(0o600)
-            os.replace(part, self._path)
+            part.unlink(missing_ok=True)
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(kept, file)
+            part.replace(self._path)
         except OSError as error:
             _LOG.error("the directory cannot keep its records in %s: %s", self._path, error)

@@ -16,7 +16,7 @@ from cogment_lab.errors import ConfigurationError
 from cogment_lab.services.model_registry.models import Models
 from cogment_lab.services.model_registry.settings import ModelRegistrySettings
 from cogment_lab.wire.channel import ChannelPool
-from cogment_lab.wire.directory import DirectoryClient, registration, resolve
+from cogment_lab.wire.directory import DirectoryClient, host_to_register, registration, resolve
 from cogment_lab.wire.endpoint import ServiceType
 from cogment_lab.wire.generated.model_registry_pb2 import (
     CreateOrUpdateModelReply,
@@ -266,7 +266,7 @@ class ModelRegistry:
                 client,
                 ServiceType.MODELREGISTRY,
                 port=self.port,
-                host=settings.directory_registration_host,
+                host=host_to_register(settings.directory_registration_host, settings.host),
                 properties=settings.directory_registration_properties,
             )
         )

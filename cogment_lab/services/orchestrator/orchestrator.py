@@ -14,7 +14,7 @@ from cogment_lab.services.orchestrator.metrics import Metrics
 from cogment_lab.services.orchestrator.servicers import ClientActors, Lifecycle
 from cogment_lab.services.orchestrator.settings import OrchestratorSettings
 from cogment_lab.services.orchestrator.trials import Trials
-from cogment_lab.wire.directory import registration
+from cogment_lab.wire.directory import host_to_register, registration
 from cogment_lab.wire.endpoint import Credentials, ServiceType
 from cogment_lab.wire.generated.common_pb2 import TrialParams
 from cogment_lab.wire.server import Server
@@ -121,7 +121,7 @@ class Orchestrator:
                     directory,
                     kind,
                     port=port,
-                    host=self.settings.directory_registration_host,
+                    host=host_to_register(self.settings.directory_registration_host, self.settings.host),
                     properties=dict(self.settings.directory_registration_properties),
                     use_ssl=self._credentials is not None,
                 )

@@ -9,7 +9,7 @@ from cogment_lab.services.trial_datastore.database import Database
 from cogment_lab.services.trial_datastore.servicers import Datalog, Datastore
 from cogment_lab.services.trial_datastore.settings import TrialDatastoreSettings
 from cogment_lab.wire.channel import ChannelPool
-from cogment_lab.wire.directory import DirectoryClient, registration, resolve
+from cogment_lab.wire.directory import DirectoryClient, host_to_register, registration, resolve
 from cogment_lab.wire.endpoint import ServiceType
 from cogment_lab.wire.server import Server
 
@@ -80,7 +80,7 @@ class TrialDatastore:
                     client,
                     kind,
                     port=self.port,
-                    host=settings.directory_registration_host,
+                    host=host_to_register(settings.directory_registration_host, settings.host),
                     properties=settings.directory_registration_properties,
                 )
             )
