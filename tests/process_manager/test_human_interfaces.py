@@ -96,7 +96,7 @@ def test_a_person_at_our_page_plays_a_trial(tmp_path: Any) -> None:
             page = await browser.new_page()
             await page.goto(url)
             trial_id = await cog.start_trial("car", "web_ui", session_config={"render": True})
-            await page.wait_for_function("document.body.innerText.includes('→')")  # the keys are known
+            await page.get_by_text("→").first.wait_for()  # the keys are known
             await page.keyboard.down("ArrowRight")
             data = await cog.get_trial_data(trial_id, timeout=60)
             await page.screenshot(path=tmp_path / "page.png")
