@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from cogment_lab.wire.generated.directory_pb2 import (
 )
 from cogment_lab.wire.rpc import Stub
 
-__all__ = ["DirectoryClient", "FoundService", "host_to_register", "registration", "address", "resolve"]
+__all__ = ["DirectoryClient", "FoundService", "address", "host_to_register", "registration", "resolve"]
 
 _DEADLINE = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -144,14 +144,10 @@ def address(host: str, port: int) -> str:
 def _found(data: FullServiceData) -> FoundService:
     endpoint, kind = data.endpoint, data.details.type
     is_client = endpoint.protocol == ServiceEndpoint.COGMENT
-    if kind not in set(ServiceType):
-        raise ProtocolError(f"the directory gave service {data.service_id} the unknown type {kind}")
-    if is_client and endpoint.host != "client":
-        raise ProtocolError(f"the directory gave service {data.service_id} at cogment://{endpoint.host}")
     return FoundService(
         service_id=data.service_id,
         target=CLIENT if is_client else address(endpoint.host, endpoint.port),
-        type=ServiceType(kind),
+        type=ServiceType(kind) if kind in set(ServiceType) else ServiceType.UNKNOWN,
         properties=dict(data.details.properties),
         use_ssl=endpoint.protocol == ServiceEndpoint.GRPC_SSL,
         permanent=data.permanent,
