@@ -28,6 +28,7 @@ from cogment_lab.wire.rpc import Stub
 __all__ = ["DirectoryClient", "FoundService", "address", "host_to_register", "registration", "resolve"]
 
 _DEADLINE = 10.0
+_KINDS = {int(kind): kind for kind in ServiceType}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -142,12 +143,12 @@ def address(host: str, port: int) -> str:
 
 
 def _found(data: FullServiceData) -> FoundService:
-    endpoint, kind = data.endpoint, data.details.type
+    endpoint = data.endpoint
     is_client = endpoint.protocol == ServiceEndpoint.COGMENT
     return FoundService(
         service_id=data.service_id,
         target=CLIENT if is_client else address(endpoint.host, endpoint.port),
-        type=ServiceType(kind) if kind in set(ServiceType) else ServiceType.UNKNOWN,
+        type=_KINDS.get(data.details.type, ServiceType.UNKNOWN),
         properties=dict(data.details.properties),
         use_ssl=endpoint.protocol == ServiceEndpoint.GRPC_SSL,
         permanent=data.permanent,
