@@ -12,9 +12,12 @@ import grpc
 import pytest
 
 from cogment_lab.errors import NotAStoreError, ServiceError, ServiceUnreachableError, StoreReadOnlyError
+from cogment_lab.services.directory import Directory, DirectorySettings
 from cogment_lab.services.model_registry import ModelRegistry as Service
 from cogment_lab.services.model_registry import ModelRegistrySettings
 from cogment_lab.wire.channel import open_channel
+from cogment_lab.wire.directory import DirectoryClient
+from cogment_lab.wire.endpoint import Discovery, ServiceType
 from cogment_lab.wire.generated import model_registry_pb2 as api
 from cogment_lab.wire.model_registry import Model, ModelRegistry, ModelRegistryV1
 from cogment_lab.wire.rpc import Stub
@@ -263,3 +266,29 @@ def test_what_cannot_be_served_fails_at_the_start(tmp_path: Path) -> None:
         asyncio.run(start(archive_dir=tmp_path / "m" / "m.yaml"))
     with pytest.raises(ServiceUnreachableError):
         asyncio.run(start(archive_dir=tmp_path / "new", directory_endpoint="grpc://localhost:1"))
+
+
+def test_a_registry_is_found_in_its_directory_while_it_serves(tmp_path: Path) -> None:
+    async def main() -> None:
+        directory = Directory(DirectorySettings(port=0, persistence_file=""))
+        channel = open_channel(f"localhost:{await directory.start()}")
+        client = DirectoryClient(channel, "token")
+        service = Service(
+            ModelRegistrySettings(
+                port=0,
+                archive_dir=tmp_path,
+                directory_endpoint=f"grpc://localhost:{directory.port}",
+                directory_authentication_token="token",
+                directory_registration_properties={"of": "us"},
+            )
+        )
+        port = await service.start()
+        question = Discovery(type=ServiceType.MODELREGISTRY, properties={"of": "us"})
+        (found,) = await client.inquire(question)
+        assert found.target == f"127.0.0.1:{port}"
+        await service.stop(0.0)
+        assert await client.inquire(question) == []
+        await channel.close(None)
+        await directory.stop(0.0)
+
+    asyncio.run(main())
