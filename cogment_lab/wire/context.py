@@ -293,7 +293,8 @@ class Context:
         return discovered()
 
     async def _channel(self, endpoint: Endpoint, kind: ServiceType) -> grpc.aio.Channel:
-        return self._open(await resolve(endpoint.url, self._directory(), kind), endpoint)
+        target = await resolve(endpoint.url, self._directory(), kind, use_ssl=endpoint.use_ssl)
+        return self._open(target, endpoint)
 
     def _open(self, target: str, endpoint: Endpoint) -> grpc.aio.Channel:
         if target == CLIENT:

@@ -24,6 +24,7 @@ class AddressBook:
     def __init__(self, settings: OrchestratorSettings, credentials: Credentials | None) -> None:
         self._settings = settings
         self._channels = ChannelPool(credentials)
+        self._tls = credentials is not None
         self._stubs: dict[tuple[str, str], Stub] = {}
         self._directory: DirectoryClient | None = None
 
@@ -82,7 +83,8 @@ class AddressBook:
         target = parse(endpoint)
         if isinstance(target, str):
             return target
-        return await resolve(endpoint, await self.directory(), kind, **context)
+        uses_tls = True if self._tls else None
+        return await resolve(endpoint, await self.directory(), kind, use_ssl=uses_tls, **context)
 
     def _stub(self, target: str, service: str) -> Stub:
         stub = self._stubs.get((target, service))
