@@ -9,6 +9,7 @@ encoding of a bundle is a repeated field: a tag and a length before each encoded
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -100,6 +101,7 @@ class FrameStream(Generic[In, Out]):
         self._read_any = self._wrote_any = not expects_init
         self._waiting: list[Out] = []
         self._writing = False
+        self._drained: asyncio.Event | None = None
 
     async def read(self) -> Sequence[In]:
         """Return the next frames; nothing when the peer closed the stream or is gone."""
@@ -163,6 +165,16 @@ class FrameStream(Generic[In, Out]):
             raise PeerLost(f"the peer is gone: {error}") from error
         finally:
             self._writing = False
+            if self._drained is not None:
+                self._drained.set()
+                self._drained = None
+
+    async def drain(self) -> None:
+        """Wait until nobody is writing: what was handed over is on its way, or the peer is lost."""
+        while self._writing:
+            if self._drained is None:
+                self._drained = asyncio.Event()
+            await self._drained.wait()
 
 
 def actor_side(call: Any) -> FrameStream[ActorRunTrialInput, ActorRunTrialOutput]:

@@ -84,6 +84,7 @@ class Link(Generic[In, Out]):
         if not self.gone:
             try:
                 await self._stream.write(self._input(state=common.END, details=details or None))
+                await self._stream.drain()  # another coroutine may be sending it
                 if self._call is not None:
                     await self._call.done_writing()  # type: ignore[attr-defined]
             except (PeerLost, grpc.aio.UsageError, asyncio.InvalidStateError):
