@@ -10,7 +10,7 @@ import pytest
 from cogment_lab.errors import ServiceError, ServiceUnreachableError
 from cogment_lab.services.model_registry import ModelRegistry as Service
 from cogment_lab.services.model_registry import ModelRegistrySettings
-from cogment_lab.wire import model_registry
+from cogment_lab.wire import model_registry_v1
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.model_registry import Model, ModelRegistry, ModelRegistryV1
 
@@ -97,7 +97,7 @@ def test_a_latest_model_says_why_it_is_not_followed_any_more(tmp_path: Path) -> 
 def test_the_older_client_asks_once_for_what_it_remembers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_registry, "_CACHED", 2)
+    monkeypatch.setattr(model_registry_v1, "_CACHED", 2)
 
     async def work(channel: Any, service: Service) -> None:
         client = ModelRegistryV1(channel)
