@@ -6,6 +6,7 @@ The syntax and its meanings are the protocol's section 4.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -31,6 +32,7 @@ CLIENT = "client"
 
 _UNROUTABLE = re.compile(r"[%?&=;:/+,#@\[\]]")
 _ID, _TOKEN = "__id", "__authentication-token"
+_LARGEST_ID, _MOST_DIGITS = 2**64 - 1, 20
 
 
 class ServiceType(IntEnum):
@@ -131,13 +133,22 @@ class Endpoint:
         use_ssl: Connect by TLS.
 
     Attributes:
-        credentials: The TLS material; set it, or use :meth:`set_from_files`.
+        private_key: Our private key in PEM, for servers that ask for client certificates.
+        root_certificates: Trusted roots in PEM; ``None`` takes the system's.
+        certificate_chain: Our certificate and those that sign it, in PEM.
     """
 
     def __init__(self, url: str = "cogment://discover", use_ssl: bool = False) -> None:
         self.url = url
         self.use_ssl = use_ssl
-        self.credentials = Credentials()
+        self.private_key: str | bytes | None = None
+        self.root_certificates: str | bytes | None = None
+        self.certificate_chain: str | bytes | None = None
+
+    @property
+    def credentials(self) -> Credentials:
+        """The TLS material."""
+        return Credentials(_pem(self.private_key), _pem(self.certificate_chain), _pem(self.root_certificates))
 
     def set_from_files(
         self,
@@ -145,10 +156,15 @@ class Endpoint:
         root_certificates_file: str | None = None,
         certificate_chain_file: str | None = None,
     ) -> None:
-        """Read the TLS material from PEM files."""
-        self.credentials = Credentials.from_files(
-            private_key_file, certificate_chain_file, root_certificates_file
-        )
+        """Read the TLS material from PEM files, and connect by TLS.
+
+        Raises:
+            EndpointError: a file cannot be read.
+        """
+        read = Credentials.from_files(private_key_file, certificate_chain_file, root_certificates_file)
+        self.private_key = read.private_key
+        self.root_certificates = read.root_certificates
+        self.certificate_chain = read.certificate_chain
         self.use_ssl = True
 
     def __repr__(self) -> str:
@@ -170,16 +186,22 @@ class ServedEndpoint:
     def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.port = port
         self.host = host
-        self.private_key_certificate_chain_pairs: list[tuple[bytes, bytes]] | None = None
-        self.root_certificates: bytes | None = None
+        self.private_key_certificate_chain_pairs: Sequence[tuple[str | bytes, str | bytes]] | None = None
+        self.root_certificates: str | bytes | None = None
 
     @property
     def credentials(self) -> Credentials | None:
-        """The TLS material, or ``None`` to serve in the clear."""
+        """The TLS material, or ``None`` to serve in the clear; EndpointError for more than one key."""
         if not self.private_key_certificate_chain_pairs:
             return None
+        if len(self.private_key_certificate_chain_pairs) > 1:
+            raise EndpointError("one private key and certificate chain are served, not several")
         key, chain = self.private_key_certificate_chain_pairs[0]
-        return Credentials(key, chain, self.root_certificates)
+        return Credentials(_pem(key), _pem(chain), _pem(self.root_certificates))
+
+
+def _pem(text: str | bytes | None) -> bytes | None:
+    return text.encode() if isinstance(text, str) else text
 
 
 def parse(url: str) -> str | Discovery:
@@ -227,6 +249,8 @@ def _discovery(url: str, path: str, query: str) -> Discovery:
         service_id = properties.pop(_ID, "")
         if not service_id.isdecimal() or properties:
             raise EndpointError(f"endpoint {url!r}: discover/service takes __id=NUMBER and nothing else")
+        if len(service_id) > _MOST_DIGITS or not 0 < int(service_id) <= _LARGEST_ID:
+            raise EndpointError(f"endpoint {url!r}: ids of services go from 1 to {_LARGEST_ID}")
         return Discovery(service_id=int(service_id), token=token)
     if not path:
         return Discovery(properties=properties, token=token, is_context=True)

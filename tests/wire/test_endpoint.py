@@ -3,7 +3,16 @@
 import pytest
 
 from cogment_lab.errors import EndpointError
-from cogment_lab.wire.endpoint import CLIENT, Credentials, Discovery, ServiceType, check_context_name, parse
+from cogment_lab.wire.endpoint import (
+    CLIENT,
+    Credentials,
+    Discovery,
+    Endpoint,
+    ServedEndpoint,
+    ServiceType,
+    check_context_name,
+    parse,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +47,7 @@ def test_an_explicit_question_is_not_completed() -> None:
 
 def test_a_service_is_asked_for_by_id_and_a_token_is_no_property() -> None:
     assert parse("cogment://discover/service?__id=12") == Discovery(service_id=12)
+    assert parse(f"cogment://discover/service?__id={2**64 - 1}") == Discovery(service_id=2**64 - 1)
     with_token = parse("cogment://discover/datalog?__authentication-token=s3cret")
     assert with_token == Discovery(type=ServiceType.DATALOG, token="s3cret")
 
@@ -55,6 +65,9 @@ def test_a_service_is_asked_for_by_id_and_a_token_is_no_property() -> None:
         ("cogment://discover/nobody", "'nobody' is none of"),
         ("cogment://discover/actor?novalue", "not name=value"),
         ("cogment://discover/service?__id=x", "__id=NUMBER"),
+        ("cogment://discover/service?__id=0", "from 1 to 18446744073709551615"),
+        (f"cogment://discover/service?__id={2**64}", "from 1 to 18446744073709551615"),
+        (f"cogment://discover/service?__id={'9' * 5000}", "from 1 to 18446744073709551615"),
     ],
 )
 def test_anything_else_says_what_is_wrong(url: str, complaint: str) -> None:
@@ -73,3 +86,14 @@ def test_a_tls_file_that_cannot_be_read_is_named() -> None:
         Credentials.from_files("nowhere.pem")
     with pytest.raises(EndpointError, match="private key"):
         Credentials().for_server()
+
+
+def test_tls_material_is_text_or_bytes_as_in_the_official_sdk() -> None:
+    endpoint, served = Endpoint(), ServedEndpoint()
+    assert served.credentials is None
+    endpoint.private_key, endpoint.root_certificates, endpoint.certificate_chain = "key", b"roots", "chain"
+    served.private_key_certificate_chain_pairs, served.root_certificates = [("key", b"chain")], "roots"
+    assert endpoint.credentials == served.credentials == Credentials(b"key", b"chain", b"roots")
+    served.private_key_certificate_chain_pairs = [("key", "chain")] * 2
+    with pytest.raises(EndpointError, match="not several"):
+        _ = served.credentials

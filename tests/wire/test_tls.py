@@ -32,7 +32,7 @@ async def environment(session):
 def test_services_are_reached_by_tls(play, pem, mutual):
     key, certificate = pem
     served = cogment.ServedEndpoint()
-    served.private_key_certificate_chain_pairs = [(key.read_bytes(), certificate.read_bytes())]
+    served.private_key_certificate_chain_pairs = [(key.read_text(), certificate.read_text())]
     if mutual:
         served.root_certificates = certificate.read_bytes()
     trusting = cogment.Endpoint()
