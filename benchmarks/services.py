@@ -3,7 +3,8 @@
 Keys, per second, medians of interleaved rounds (each ``*_ratio`` is the median of the ratios within a round):
 
 - ``floor_per_s``: raw bytes over two grpc.aio stream round trips between three processes;
-  ``grpc_trial_per_s``: steps of a trial with a process each for environment, actor, orchestrator, datastore
+  ``grpc_trial_per_s``: steps of a trial with a process each for environment, actor, orchestrator, datastore;
+  ``grpc_only_per_s``: the same without the socket that our own processes of one machine use beside gRPC
 - ``floor8_per_s``, ``concurrent8_per_s``: the same, eight at once
 - ``short_trials_per_s``, ``short_trials_4_per_s``: 10-step trials started, run, stored and read back, one at
   a time and four in flight; ``colocated_per_s``: the same in one process
@@ -20,6 +21,7 @@ import asyncio
 import functools
 import json
 import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -260,7 +262,15 @@ async def measure(rounds: int, scale: float) -> dict[str, Any]:
     roles = [Role(role) for role in ("echo", "echo", "orchestrator", "datastore")]
     first, second, orchestrator, datastore = (role.port for role in roles)
     floors = [Floor(first, second) for _ in range(8)]
-    async with Cogment(orchestrator_port=orchestrator, datastore_port=datastore) as cog:
+    async with (
+        Cogment(orchestrator_port=orchestrator, datastore_port=datastore) as cog,
+        Cogment(orchestrator_port=orchestrator, datastore_port=datastore) as plain_cog,
+    ):
+        os.environ["COGMENT_LAB_SHORTCUT"] = "0"  # for the processes that follow
+        plain = GymEnvironment(EndlessCartPole, make_kwargs={"steps": steps})
+        await plain_cog.run_env(plain, "plain", port=0)
+        await plain_cog.run_actor(ConstantActor(0), "left", port=0)
+        del os.environ["COGMENT_LAB_SHORTCUT"]
         for name, length, render in (
             ("long", steps, False),
             ("short", 10, False),
@@ -276,12 +286,13 @@ async def measure(rounds: int, scale: float) -> dict[str, Any]:
         for _ in range(rounds):
             floor = note("floor_per_s", await floors[0].per_second(steps))
             note("grpc_trial_per_s", await run_trial(cog, "long"), floor)
+            note("grpc_only_per_s", await run_trial(plain_cog, "plain"), floor)
             floor8 = note("floor8_per_s", await at_once_floor(floors, steps // 2))
             note("concurrent8_per_s", await at_once(lambda: run_trial(cog, "long"), 8), floor8)
             note("short_trials_per_s", await short_trials(cog, 20, 1))
             note("short_trials_4_per_s", await short_trials(cog, 40, 4))
-            plain = note("render_floor_per_s", await asyncio.to_thread(render_floor, steps // 4))
-            note("rendered_per_s", await run_trial(cog, "shown", render=True), plain)
+            bare = note("render_floor_per_s", await asyncio.to_thread(render_floor, steps // 4))
+            note("rendered_per_s", await run_trial(cog, "shown", render=True), bare)
         trial_id = await cog.start_trial("read", "left")
         await cog.get_trial_data(trial_id)
         for _ in range(rounds):

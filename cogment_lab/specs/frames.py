@@ -15,6 +15,9 @@ __all__ = ["decode_frame", "encode_frame"]
 
 _MOST_PIXELS = 64_000_000
 
+# Keep an image's memory for the next one: fresh pages cost as much as the JPEG.
+Image.core.set_blocks_max(4)  # type: ignore[attr-defined]
+
 
 def encode_frame(frame: npt.NDArray[np.uint8], max_size: int = -1) -> bytes:
     """Return ``frame`` as a JPEG image.

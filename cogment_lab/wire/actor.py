@@ -15,7 +15,8 @@ from cogment_lab.wire.registered import Implementation, choose_actor
 from cogment_lab.wire.serving import Sessions, UserServicer, actor_class_of, config_of, read_init
 from cogment_lab.wire.session import Session
 from cogment_lab.wire.settings import ActorClass, ActorClassList, Settings
-from cogment_lab.wire.stream import FrameStream, actor_side, agree_to_bundles
+from cogment_lab.wire.shortcut import answer_offers
+from cogment_lab.wire.stream import FrameStream, actor_side
 
 __all__ = ["ActorClass", "ActorClassList", "ActorServicer", "ActorSession"]
 
@@ -131,8 +132,8 @@ class ActorServicer(UserServicer):
         """Be an actor of a trial."""
         trial_id = await self._trial_id(context)
         async with self._refusing(context):
-            bundled = await agree_to_bundles(context)
-            stream = actor_side(context)
+            call, bundled = await answer_offers(context)
+            stream = actor_side(call)
             init = await read_init(stream, ActorRunTrialOutput)
             stream.bundled = bundled
             if init is None:

@@ -16,7 +16,8 @@ from cogment_lab.wire.registered import Implementation, choose_environment
 from cogment_lab.wire.serving import Sessions, UserServicer, actor_class_of, config_of, read_init
 from cogment_lab.wire.session import Session
 from cogment_lab.wire.settings import ActorClass, Settings
-from cogment_lab.wire.stream import FrameStream, agree_to_bundles, env_side
+from cogment_lab.wire.shortcut import answer_offers
+from cogment_lab.wire.stream import FrameStream, env_side
 
 __all__ = ["EnvironmentServicer", "EnvironmentSession", "Observations"]
 
@@ -193,8 +194,8 @@ class EnvironmentServicer(UserServicer):
         """Be the environment of a trial."""
         trial_id = await self._trial_id(context)
         async with self._refusing(context):
-            bundled = await agree_to_bundles(context)
-            stream = env_side(context)
+            call, bundled = await answer_offers(context)
+            stream = env_side(call)
             init = await read_init(stream, EnvRunTrialOutput)
             stream.bundled = bundled
             if init is None:

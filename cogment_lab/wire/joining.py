@@ -14,7 +14,8 @@ from cogment_lab.wire.registered import Implementation, choose_actor
 from cogment_lab.wire.rpc import Stub
 from cogment_lab.wire.serving import actor_class_of, config_of, play, read_init
 from cogment_lab.wire.settings import Settings
-from cogment_lab.wire.stream import BUNDLES, PeerLost, actor_side, offers_bundles
+from cogment_lab.wire.shortcut import OFFERS, settle
+from cogment_lab.wire.stream import PeerLost, actor_side
 
 __all__ = ["join"]
 
@@ -35,14 +36,14 @@ async def join(
         ServiceTimeoutError: it does not say which actor we are.
     """
     stub = Stub(channel, "cogmentAPI.ClientActorSP")
-    call = stub.RunTrial(metadata=(*metadata, ("trial-id", trial_id), *BUNDLES))
+    call = stub.RunTrial(metadata=(*metadata, ("trial-id", trial_id), *OFFERS))
     stream = actor_side(call)
     try:
         await stream.write(ActorRunTrialOutput(state=NORMAL, init_output=slot))
         init = await read_init(stream, ActorRunTrialOutput)
         if init is None:
             return
-        stream.bundled = offers_bundles(await call.initial_metadata())
+        await settle(call, stream)
         for wanted, got in ((slot.actor_name, init.actor_name), (slot.actor_class, init.actor_class)):
             if wanted and wanted != got:
                 raise ProtocolError(f"asked to join as {wanted!r}, the orchestrator answers {got!r}")

@@ -18,7 +18,8 @@ from cogment_lab.wire.generated.common_pb2 import (
 )
 from cogment_lab.wire.generated.orchestrator_pb2 import TerminateTrialRequest, TrialStartRequest
 from cogment_lab.wire.rpc import Stub
-from cogment_lab.wire.stream import BUNDLES, FrameStream, PeerLost, actor_side, offers_bundles
+from cogment_lab.wire.shortcut import OFFERS, settle
+from cogment_lab.wire.stream import FrameStream, PeerLost, actor_side
 
 __all__ = ["Received", "RemoteTrial"]
 
@@ -83,7 +84,7 @@ class RemoteTrial:
             kind = ServiceUnreachableError if error.code() is grpc.StatusCode.UNAVAILABLE else ServiceError
             raise kind(f"the orchestrator did not start a trial: {error.details()}") from error
         self.trial_id = reply.trial_id
-        call = self._actors.RunTrial(metadata=(("trial-id", self.trial_id), *BUNDLES))
+        call = self._actors.RunTrial(metadata=(("trial-id", self.trial_id), *OFFERS))
         self._call = call
         self._stream = stream = actor_side(call)
         joining = ActorRunTrialOutput(state=common.NORMAL)
@@ -96,7 +97,7 @@ class RemoteTrial:
         if not frames or frames[0].WhichOneof("data") != "init_input":
             self.is_over = True
             raise ServiceError(f"cannot join trial {self.trial_id} as {self._actor!r}: {self._reason()}")
-        stream.bundled = offers_bundles(await call.initial_metadata())
+        await settle(call, stream)
         received = await self._receive(Received())
         if received.content is None:
             raise TrialFailedError(f"trial {self.trial_id} ended before it began: {self._reason()}")

@@ -150,7 +150,7 @@ class Session:
                 return
             self._flush()
             self._read()
-            if self._reading:
+            if self._reading and not inbox:
                 await self._wait()
 
     async def event_loop(self) -> AsyncGenerator[RecvEvent, object]:
@@ -281,6 +281,10 @@ class Session:
             self._reading = True
             self._reader = Driven(self._next_frames(), self._arrived)
 
+    def _read_on(self) -> None:
+        if not self._over:
+            self._read()
+
     async def _next_frames(self) -> Sequence[Any]:
         try:
             return await self._stream.read()
@@ -293,7 +297,7 @@ class Session:
         if self._waiters:
             self._wake()
         elif not self._over and len(self._inbox) < _MOST_AHEAD:
-            self._read()
+            self._loop.call_soon(self._read_on)
 
     def _take(self, frames: Sequence[Any]) -> None:
         if not frames:
@@ -385,7 +389,8 @@ class Session:
                 async with asyncio.timeout(_END_S):
                     while not self._over:
                         self._read()
-                        await self._wait()
+                        if self._reading:
+                            await self._wait()
         except TimeoutError:
             _log.warning("%r: the orchestrator did not end the trial in time", self)
         finally:

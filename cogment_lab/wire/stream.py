@@ -103,6 +103,10 @@ class FrameStream(Generic[In, Out]):
         self._writing = False
         self._drained: asyncio.Event | None = None
 
+    def reroute(self, call: Any) -> None:
+        """Read from and write to ``call`` from now on; nothing may be on its way."""
+        self._call = call
+
     async def read(self) -> Sequence[In]:
         """Return the next frames; nothing when the peer closed the stream or is gone."""
         try:

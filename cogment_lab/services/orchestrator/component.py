@@ -13,11 +13,10 @@ from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.generated.common_pb2 import ActorRunTrialInput, ActorRunTrialOutput
 from cogment_lab.wire.generated.environment_pb2 import EnvRunTrialInput, EnvRunTrialOutput
 from cogment_lab.wire.rpc import Stub
+from cogment_lab.wire.shortcut import OFFERS, settle
 from cogment_lab.wire.stream import (
-    BUNDLES,
     FrameStream,
     PeerLost,
-    offers_bundles,
     orchestrator_side_of_actor,
     orchestrator_side_of_env,
 )
@@ -115,7 +114,7 @@ def why(error: BaseException | None) -> str:
 
 async def open_actor(stub: Stub, trial_id: str, init: ActorRunTrialInput) -> ActorLink:
     """Connect a service actor and wait for its ``init_output``; raise ComponentFailed."""
-    call = stub.RunTrial(metadata=(("trial-id", trial_id), *BUNDLES))
+    call = stub.RunTrial(metadata=(("trial-id", trial_id), *OFFERS))
     stream = orchestrator_side_of_actor(call)
     await _open(call, stream, init, lambda: ActorRunTrialInput(state=common.HEARTBEAT))
     return Link(stream, ActorRunTrialInput, call)
@@ -123,7 +122,7 @@ async def open_actor(stub: Stub, trial_id: str, init: ActorRunTrialInput) -> Act
 
 async def open_env(stub: Stub, trial_id: str, init: EnvRunTrialInput) -> EnvLink:
     """Connect an environment and wait for its ``init_output``; raise ComponentFailed."""
-    call = stub.RunTrial(metadata=(("trial-id", trial_id), *BUNDLES))
+    call = stub.RunTrial(metadata=(("trial-id", trial_id), *OFFERS))
     stream = orchestrator_side_of_env(call)
     await _open(call, stream, init, lambda: EnvRunTrialInput(state=common.HEARTBEAT))
     return Link(stream, EnvRunTrialInput, call)
@@ -140,7 +139,7 @@ async def _open(call: Any, stream: FrameStream[Any, Any], init: Any, heartbeat: 
             if frame.state == common.HEARTBEAT:
                 await stream.write(heartbeat())
             elif frame.state == common.NORMAL and frame.WhichOneof("data") == "init_output":
-                stream.bundled = offers_bundles(await call.initial_metadata())
+                await settle(call, stream)
                 return
             else:
                 raise ComponentFailed(

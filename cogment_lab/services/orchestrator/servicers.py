@@ -28,7 +28,8 @@ from cogment_lab.wire.generated.orchestrator_pb2 import (
     TrialStartRequest,
 )
 from cogment_lab.wire.server import Servicer
-from cogment_lab.wire.stream import agree_to_bundles, orchestrator_side_of_actor
+from cogment_lab.wire.shortcut import answer_offers
+from cogment_lab.wire.stream import orchestrator_side_of_actor
 
 __all__ = ["ClientActors", "Lifecycle"]
 
@@ -144,8 +145,8 @@ class ClientActors(_Versioned):
         trial = self._trials.find(ids[0])
         if trial is None:
             await _refuse(context, self._RPC, f"Unknown trial [{ids[0]}]", grpc.StatusCode.NOT_FOUND)
-        bundled = await agree_to_bundles(context)
-        stream = orchestrator_side_of_actor(context)
+        call, bundled = await answer_offers(context)
+        stream = orchestrator_side_of_actor(call)
         try:
             async with asyncio.timeout(self._deadline):
                 while True:
