@@ -5,17 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium import spaces
 
-from cogment_lab.core import CogmentEnv, State
-from cogment_lab.envs.pool import EnvPool
+from cogment_lab.core import State
+from cogment_lab.envs.pooled import PooledEnvironment
 from cogment_lab.errors import ConfigurationError, UnknownEnvironmentError
-from cogment_lab.session_helpers import EnvironmentSessionHelper
-from cogment_lab.specs import AgentSpecs, reset_options_of, seed_of
+from cogment_lab.specs import AgentSpecs
 from cogment_lab.trial.takeover import Phase
 from cogment_lab.wire.environment import EnvironmentSession
 from cogment_lab.wire.events import RecvEvent
@@ -27,7 +25,7 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame renders without a sc
 _TEACHER, _WATCHERS = "teacher", ("evaluator", "observer")
 
 
-class GymEnvironment(CogmentEnv[Any, Any]):
+class GymEnvironment(PooledEnvironment):
     """A Gymnasium environment as an environment of trials, its agent called ``"gym"``.
 
     Besides the player, a trial may have a ``teacher``, whose actions ``{"active": 0 | 1, "action": ...}``
@@ -66,48 +64,24 @@ class GymEnvironment(CogmentEnv[Any, Any]):
         dry: bool = False,
         sub_dry: bool = True,
     ) -> None:
+        if "render_mode" in (make_kwargs or {}):
+            raise ConfigurationError("render_mode cannot be among make_kwargs: pass render=True")
+        if not (isinstance(env_id, str) or callable(env_id)):
+            raise ConfigurationError(f"env_id={env_id!r} is neither an id nor a function")
+        self.env_id = env_id
+        self.registration = registration
+        self.role_specs: dict[str, AgentSpecs] = {}
+        if registration:
+            importlib.import_module(registration)
         super().__init__(
-            env_id=env_id,
-            registration=registration,
+            {"env_id": env_id, "registration": registration},
             make_kwargs=make_kwargs,
             reset_options=reset_options,
             render=render,
             reinitialize=reinitialize,
-            dry=sub_dry,
+            dry=dry,
             sub_dry=sub_dry,
         )
-        self.env_id = env_id
-        self.registration = registration
-        self.make_kwargs = dict(make_kwargs or {})
-        self.reset_options = reset_options or {}
-        self.render = render
-        self.reinitialize = reinitialize
-        self.dry = dry
-        self.agent_specs = {}
-        self.role_specs: dict[str, AgentSpecs] = {}
-        if "render_mode" in self.make_kwargs:
-            raise ConfigurationError("render_mode cannot be among make_kwargs: pass render=True")
-        if not (isinstance(env_id, str) or callable(env_id)):
-            raise ConfigurationError(f"env_id={env_id!r} is neither an id nor a function")
-        if render:
-            self.make_kwargs["render_mode"] = "rgb_array"
-        if registration:
-            importlib.import_module(registration)
-        self.pool = EnvPool(self._make, reuse=not reinitialize)
-        if not dry:
-            self.learn_specs()
-
-    def learn_specs(self) -> None:
-        """Make an environment, if none was made yet, to know its spaces."""
-        if not self.agent_specs:
-            self.pool.give_back(self.pool.take())
-
-    @property
-    def env(self) -> gym.Env[Any, Any]:
-        """An instance of the environment, to look at: the next trial may use it."""
-        env = self.pool.take()
-        self.pool.give_back(env)
-        return cast("gym.Env[Any, Any]", env)
 
     def get_implementation_name(self) -> str:
         """Return the environment's id."""
@@ -138,32 +112,26 @@ class GymEnvironment(CogmentEnv[Any, Any]):
             }
         return env
 
-    async def initialize(self, state: State, environment_session: EnvironmentSession) -> State:
-        """Take an environment for the trial."""
-        state.environment_session = environment_session
-        state.env = self.pool.take()
-        state.usable = False
+    def _trial_specs(self, environment_session: EnvironmentSession) -> dict[str, AgentSpecs]:
         specs = self.agent_specs | self.role_specs
         actors = environment_session.get_active_actors()
         if len(actors) == 1 and actors[0].actor_name not in specs:  # one actor plays, whatever its name
-            specs = {actors[0].actor_name: specs["gym"]}
-        state.session_helper = EnvironmentSessionHelper(environment_session, specs)
-        state.session_cfg = environment_session.config
-        state.actors = state.session_helper.actors
+            return {actors[0].actor_name: specs["gym"]}
+        return specs
+
+    async def initialize(self, state: State, environment_session: EnvironmentSession) -> State:
+        """Take an environment for the trial."""
+        state = await super().initialize(state, environment_session)
         others = (_TEACHER, *_WATCHERS)
         state.actor_name = next((name for name in state.actors if name not in others), state.actors[0])
         state.has_teacher = _TEACHER in state.actors
-        state.shows = bool(state.session_cfg is not None and state.session_cfg.render and self.render)
         state.observation_space = state.session_helper.get_observation_space(state.actor_name)
         state.tick = 0
         return state
 
     async def reset(self, state: State) -> tuple[State, dict[str, Any]]:
         """Reset the environment with the trial's seed and options."""
-        config = state.session_cfg
-        seed = seed_of(config) if config is not None else None
-        options = (reset_options_of(config) if config is not None else None) or self.reset_options or None
-        observation, info = state.env.reset(seed=seed, options=options)
+        observation, info = state.env.reset(**self._reset_arguments(state))
         return state, {"*": self._message(state, observation, info=info)}
 
     async def read_actions(self, state: State, event: RecvEvent) -> Any:
@@ -199,16 +167,9 @@ class GymEnvironment(CogmentEnv[Any, Any]):
         state.usable = True
         return state, {"*": message}, {name: reward}, {name: terminated}, {name: truncated}, info
 
-    async def end(self, state: State) -> None:
-        """Give the environment back; one that raised is closed."""
-        if state.env is not None:
-            self.pool.give_back(state.env, usable=bool(state.usable))
-            state.env = None
-
     def _message(self, state: State, observation: Any, *, info: dict[str, Any], **said: Any) -> Any:
-        frame = np.asarray(state.env.render()) if state.shows else None
         return state.observation_space.create_serialize(
-            observation, rendered_frame=frame, active=True, alive=True, info=info, **said
+            observation, rendered_frame=self._frame(state), active=True, alive=True, info=info, **said
         )
 
     @staticmethod

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 
 import numpy as np
+import pettingzoo
 
-from cogment_lab.core import CogmentEnv, State
-from cogment_lab.envs.pool import EnvPool
-from cogment_lab.errors import ConfigurationError
-from cogment_lab.session_helpers import EnvironmentSessionHelper
-from cogment_lab.specs import AgentSpecs, reset_options_of, seed_of
+from cogment_lab.core import State
+from cogment_lab.envs.pooled import PooledEnvironment
+from cogment_lab.errors import ConfigurationError, UnknownEnvironmentError
+from cogment_lab.specs import AgentSpecs
 from cogment_lab.utils import import_object
-from cogment_lab.wire.environment import EnvironmentSession
 from cogment_lab.wire.events import RecvEvent
 
 __all__ = ["AECEnvironment", "ParallelEnvironment"]
 
 
-class _PettingZooEnvironment(CogmentEnv[Any, Any], abc.ABC):
+class _PettingZooEnvironment(PooledEnvironment, abc.ABC):
     """What both kinds have in common.
 
     Args:
-        env_path: Its ``env`` function or class: ``pettingzoo.classic.connect_four_v3.env``.
+        env_path: Its id, ``classic/connect_four-v3``, or the import path of a function or class that makes
+            it: ``pettingzoo.classic.connect_four_v3.env``.
         make_kwargs: Passed to it.
         reset_options: Passed to ``reset``, where the trial has none of its own.
         render: Whether frames can be asked for by trials (``session_config={"render": True}``).
@@ -36,7 +38,10 @@ class _PettingZooEnvironment(CogmentEnv[Any, Any], abc.ABC):
 
     Raises:
         ConfigurationError: nothing callable is there.
+        UnknownEnvironmentError: no such id.
     """
+
+    _kind: ClassVar[str]
 
     def __init__(
         self,
@@ -48,45 +53,30 @@ class _PettingZooEnvironment(CogmentEnv[Any, Any], abc.ABC):
         dry: bool = False,
         sub_dry: bool = True,
     ) -> None:
+        self.env_path = env_path
+        self.env_maker = self._find(env_path)
         super().__init__(
-            env_path=env_path,
+            {"env_path": env_path},
             make_kwargs=make_kwargs,
             reset_options=reset_options,
             render=render,
             reinitialize=reinitialize,
-            dry=sub_dry,
+            dry=dry,
             sub_dry=sub_dry,
         )
-        self.env_path = env_path
-        self.make_args = dict(make_kwargs or {})
-        self.reset_options = reset_options or {}
-        self.render = render
-        self.reinitialize = reinitialize
-        self.dry = dry
-        self.agent_specs = {}
-        if render:
-            self.make_args["render_mode"] = "rgb_array"
-        self.env_maker = import_object(env_path)
-        if not callable(self.env_maker):
-            raise ConfigurationError(f"{env_path!r} is no function or class that makes an environment")
-        self.pool = EnvPool(self._make, reuse=not reinitialize)
-        if not dry:
-            self.learn_specs()
 
-    def learn_specs(self) -> None:
-        """Make an environment, if none was made yet, to know its spaces."""
-        if not self.agent_specs:
-            self.pool.give_back(self.pool.take())
-
-    @property
-    def env(self) -> Any:
-        """An instance of the environment, to look at: the next trial may use it."""
-        env = self.pool.take()
-        self.pool.give_back(env)
-        return env
+    def _find(self, path: str) -> Callable[..., Any]:
+        if "/" in path:
+            if not hasattr(pettingzoo, "make"):
+                raise ConfigurationError(f"{path!r} is an id, and this PettingZoo is too old to know ids")
+            return functools.partial(_make_registered, self._kind, path)
+        found = import_object(path)
+        if not callable(found):
+            raise ConfigurationError(f"{path!r} is no function or class that makes an environment")
+        return cast("Callable[..., Any]", found)
 
     def _make(self) -> Any:
-        env = self.env_maker(**self.make_args)
+        env = self.env_maker(**self.make_kwargs)
         if not self.agent_specs:
             self.agent_specs = self.create_agent_specs(env)
         return env
@@ -99,40 +89,31 @@ class _PettingZooEnvironment(CogmentEnv[Any, Any], abc.ABC):
             for agent in env.possible_agents
         }
 
-    async def initialize(self, state: State, environment_session: EnvironmentSession) -> State:
-        """Take an environment for the trial."""
-        state.environment_session = environment_session
-        state.env = self.pool.take()
-        state.usable = False
-        state.session_helper = EnvironmentSessionHelper(environment_session, self.agent_specs)
-        state.session_cfg = environment_session.config
-        state.actors = state.session_helper.actors
-        state.shows = bool(state.session_cfg is not None and state.session_cfg.render and self.render)
-        return state
-
-    async def end(self, state: State) -> None:
-        """Give the environment back; one that raised is closed."""
-        if state.env is not None:
-            self.pool.give_back(state.env, usable=bool(state.usable))
-            state.env = None
-
-    def _reset_arguments(self, state: State) -> dict[str, Any]:
-        config = state.session_cfg
-        seed = seed_of(config) if config is not None else None
-        options = reset_options_of(config) if config is not None else None
-        return {"seed": seed, "options": options or self.reset_options or None}
-
-    @staticmethod
-    def _frame(state: State) -> Any:
-        return np.asarray(state.env.render()) if state.shows else None
-
     @staticmethod
     def _message(state: State, agent: str, observation: Any, **said: Any) -> Any:
         return state.session_helper.get_observation_space(agent).create_serialize(observation, **said)
 
 
+def _make_registered(kind: str, env_id: str, **make_kwargs: Any) -> Any:
+    from pettingzoo.env_registry.exceptions import PettingZooRegistryError
+
+    try:
+        return pettingzoo.make(kind, env_id, **make_kwargs)
+    except PettingZooRegistryError as error:
+        raise UnknownEnvironmentError(f"cannot make {env_id!r}: {error}") from None
+
+
+def _legal_action(state: State, agent: str) -> Any:
+    """Return a random action, one that the observation's ``action_mask`` allows where it has one."""
+    seen = state.env.observe(agent) if state.last_seen is None else state.last_seen[agent]
+    mask = seen.get("action_mask") if isinstance(seen, dict) else None
+    return state.env.action_space(agent).sample(None if mask is None else np.asarray(mask, np.int8))
+
+
 class AECEnvironment(_PettingZooEnvironment):
     """Agents take turns: each tick one of them is active, and only its action matters."""
+
+    _kind = "aec"
 
     async def reset(self, state: State) -> tuple[State, dict[str, Any]]:
         """Reset the environment."""
@@ -143,7 +124,7 @@ class AECEnvironment(_PettingZooEnvironment):
         """Return the action of the agent whose turn it is; a random one where it gave none."""
         received = state.session_helper.get_action(event, state.actor_name)
         action = None if received is None else received.value
-        return state.env.action_space(state.actor_name).sample() if action is None else action
+        return _legal_action(state, state.actor_name) if action is None else action
 
     async def step(self, state: State, action: Any) -> tuple[State, Any, Any, Any, Any, Any]:
         """Let the agent act; agents that are done leave by themselves."""
@@ -204,6 +185,8 @@ class AECEnvironment(_PettingZooEnvironment):
 class ParallelEnvironment(_PettingZooEnvironment):
     """Agents act at once."""
 
+    _kind = "parallel"
+
     async def reset(self, state: State) -> tuple[State, dict[str, Any]]:
         """Reset the environment."""
         seen, infos = state.env.reset(**self._reset_arguments(state))
@@ -220,7 +203,7 @@ class ParallelEnvironment(_PettingZooEnvironment):
         for agent in state.env.agents:
             received = state.session_helper.get_action(event, agent)
             action = None if received is None else received.value
-            actions[agent] = state.env.action_space(agent).sample() if action is None else action
+            actions[agent] = _legal_action(state, agent) if action is None else action
         return actions
 
     async def step(self, state: State, action: Any) -> tuple[State, Any, Any, Any, Any, Any]:
