@@ -21,7 +21,7 @@ from cogment_lab.store.pending import StreamQueue
 from cogment_lab.store.reader import load_trial
 from cogment_lab.store.schema import check_header
 from cogment_lab.store.stream import TrialStream
-from cogment_lab.store.stream_spec import OnFull, StreamSpec
+from cogment_lab.store.stream_spec import AgentSpec, OnFull, StreamSpec
 from cogment_lab.store.transitions import Transitions, read_transitions
 from cogment_lab.store.trial_data import TrialData
 from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
@@ -240,6 +240,22 @@ class TrialStore:
             trial_ids=trial_ids,
             batch_size=batch_size,
         )
+
+    def agent_specs(self, *, env_id: str | None = None, agent: str = "gym") -> list[AgentSpec]:
+        """Return the spaces of an agent, as they were when trials were recorded; usually one pair.
+
+        Args:
+            env_id: In this environment only; otherwise in all, where they may differ.
+            agent: The agent.
+        """
+        found: list[AgentSpec] = []
+        for stream in self._catalog.streams(env_id):
+            layout = stream.layouts.get(agent)
+            if layout is not None:
+                spec = AgentSpec(layout.observation.space, layout.action.space)
+                if spec not in found:
+                    found.append(spec)
+        return found
 
     def stats(self) -> StoreStats:
         """Return how much the store holds."""
