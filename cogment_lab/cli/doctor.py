@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -14,27 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cogment_lab._version import __version__
+from cogment_lab.cli.packages import CORE, EXTRAS, installed_version
 
 __all__ = ["run_doctor"]
-
-_CORE = (
-    "numpy",
-    "gymnasium",
-    "pettingzoo",
-    "grpcio",
-    "protobuf",
-    "fastapi",
-    "uvicorn",
-    "pillow",
-    "typer",
-    "rich",
-)
-_EXTRAS = {
-    "sb3": ("torch", "stable-baselines3", "sb3-contrib", "tensorboard"),
-    "envs": ("pygame-ce", "box2d"),
-    "minari": ("minari", "h5py"),
-}
-_ALTERNATIVES = {"pygame-ce": "pygame", "box2d": "box2d-py"}
 
 
 def run_doctor() -> int:
@@ -49,13 +30,15 @@ def run_doctor() -> int:
     for name in ("package", "version", "for", "how to get it"):
         table.add_column(name)
     healthy = True
-    for package in _CORE:
-        version = _version(package)
+    for package in CORE:
+        version = installed_version(package)
         healthy &= version is not None
         table.add_row(package, *_row(version, "core", "pip install cogment_lab"))
-    for extra, packages in _EXTRAS.items():
+    for extra, packages in EXTRAS.items():
         for package in packages:
-            table.add_row(package, *_row(_version(package), extra, f"pip install 'cogment_lab[{extra}]'"))
+            table.add_row(
+                package, *_row(installed_version(package), extra, f"pip install 'cogment_lab[{extra}]'")
+            )
     console.print(table)
     for check, good, advice in _checks():
         console.print(
@@ -68,15 +51,6 @@ def run_doctor() -> int:
 
 def _row(version: str | None, purpose: str, remedy: str) -> tuple[str, str, str]:
     return (version or "[yellow]missing[/]", purpose, "" if version else remedy)
-
-
-def _version(package: str) -> str | None:
-    for name in (package, _ALTERNATIVES.get(package, package)):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _checks() -> list[tuple[str, bool, str]]:

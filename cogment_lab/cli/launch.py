@@ -17,7 +17,7 @@ from rich.markup import escape
 from cogment_lab.cli.processes import run_child, run_until_interrupted
 from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashedError, ServiceTimeoutError
 
-__all__ = ["DEFAULT_PORTS", "launch"]
+__all__ = ["DEFAULT_PORTS", "chosen_services", "launch", "reachable_host"]
 
 DEFAULT_PORTS = {
     "orchestrator": 9000,
@@ -61,16 +61,10 @@ def launch(
         ServiceCrashedError: a service ended by itself; with the end of its log.
         ServiceTimeoutError: a service does not begin to listen.
     """
-    services = list(dict.fromkeys(part for name in names for part in _GROUPS.get(name, (name,))))
-    unknown = [name for name in (*services, *(ports or {})) if name not in DEFAULT_PORTS]
-    if unknown or not services:
-        known = ", ".join((*_GROUPS, *DEFAULT_PORTS))
-        raise ConfigurationError(
-            f"there is no service {unknown[0] if unknown else ''!r}; choose from: {known}"
-        )
-    chosen = {**DEFAULT_PORTS, **(ports or {})}
-    chosen |= {"orchestrator": orchestrator_port} if orchestrator_port is not None else {}
-    chosen |= {"trial_datastore": datastore_port} if datastore_port is not None else {}
+    own = {"orchestrator": orchestrator_port, "trial_datastore": datastore_port}
+    given = {name: port for name, port in own.items() if port is not None}
+    chosen = chosen_services(names, {**(ports or {}), **given})
+    services = list(chosen)
     program = _program(engine)
     for name in services:
         _check_free(name, chosen[name])
@@ -78,6 +72,26 @@ def launch(
     console = Console(highlight=False, soft_wrap=True)
     if run_until_interrupted(_run(commands, chosen, console)):
         console.print("stopped")
+
+
+def chosen_services(names: Sequence[str], ports: Mapping[str, int]) -> dict[str, int]:
+    """Return the services that ``base``, ``all`` and names stand for, with their ports.
+
+    Args:
+        names: What was asked for.
+        ports: Ports that differ from the official ones; those of other services do not matter.
+
+    Raises:
+        ConfigurationError: an unknown service, or none.
+    """
+    services = list(dict.fromkeys(part for name in names for part in _GROUPS.get(name, (name,))))
+    unknown = [name for name in (*services, *ports) if name not in DEFAULT_PORTS]
+    if unknown or not services:
+        known = ", ".join((*_GROUPS, *DEFAULT_PORTS))
+        raise ConfigurationError(
+            f"there is no service {unknown[0] if unknown else ''!r}; choose from: {known}"
+        )
+    return {name: ports.get(name, DEFAULT_PORTS[name]) for name in services}
 
 
 async def _run(commands: Mapping[str, Sequence[str]], ports: Mapping[str, int], console: Console) -> None:
@@ -133,7 +147,8 @@ def _show(names: Mapping[str, object], ports: Mapping[str, int], console: Consol
     console.print("[dim]stop with Ctrl-C[/]")
 
 
-def _host() -> str:
+def reachable_host() -> str:
+    """Return where services of this machine answer: ``$COGMENT_LAB_HOST``, or loopback."""
     host = os.environ.get("COGMENT_LAB_HOST") or _LOOPBACK
     return _LOOPBACK if host in _ANYWHERE else host
 
@@ -143,7 +158,7 @@ async def _listens(name: str, port: int) -> None:
         async with asyncio.timeout(_READY_SECONDS):
             while True:
                 with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection(_host(), port)
+                    _, writer = await asyncio.open_connection(reachable_host(), port)
                     writer.close()
                     await writer.wait_closed()
                     return
@@ -181,7 +196,7 @@ def _check_free(name: str, port: int) -> None:
         if os.name != "nt":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_host(), port))
+            probe.bind((reachable_host(), port))
         except OSError:
             with socket.socket() as other:
                 other.bind((_LOOPBACK, 0))

@@ -59,6 +59,7 @@ class Player(StrEnum):
 
 _STORE = typer.Option(help="Store file; runs/<env>.db (or $COGMENT_LAB_STORE) when not given.")
 _FILE = typer.Argument(help="A store file.")
+_PEM = "PEM file, for services that speak TLS."
 
 
 def _version(wanted: bool) -> None:
@@ -128,6 +129,16 @@ def doctor() -> None:
     raise typer.Exit(run_doctor())
 
 
+@app.command()
+def version(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say which version this is, of what, and which extras are installed."""
+    from cogment_lab.cli.version import show_version
+
+    show_version(as_json=as_json)
+
+
 @trials_app.command("ls")
 def trials_ls(
     file: Annotated[Path, _FILE],
@@ -184,19 +195,50 @@ def launch(
         raise typer.Exit(launch_file(Path(names[0]), names[1:], quiet))
     from cogment_lab.cli.launch import launch as run
 
-    ports = {}
-    for text in port or ():
-        name, _, number = text.partition("=")
-        if not number.isdecimal():
-            raise typer.BadParameter(f"{text!r} is not NAME=N", param_hint="--port")
-        ports[name] = int(number)
     run(
         names,
         engine=engine.value,
         orchestrator_port=orchestrator_port,
         datastore_port=datastore_port,
-        ports=ports,
+        ports=_ports(port),
     )
+
+
+@app.command()
+def status(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="base, all, or names of services; all without any.")
+    ] = None,
+    port: Annotated[list[str] | None, typer.Option(help="NAME=N, of any service.")] = None,
+    host: Annotated[str, typer.Option(help="Where they are; this machine without it.")] = "",
+    private_key: Annotated[Path | None, typer.Option("--private-key", "--private_key", help=_PEM)] = None,
+    root_cert: Annotated[Path | None, typer.Option("--root-cert", "--root_cert", help=_PEM)] = None,
+    trust_chain: Annotated[Path | None, typer.Option("--trust-chain", "--trust_chain", help=_PEM)] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for each answer.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Say which services listen, their versions, load and health.
+
+    The exit status is 0 when all that were named serve; without names, when one serves and none is ill.
+    """
+    from cogment_lab.cli.status import show_status
+    from cogment_lab.services.tls import TlsFiles
+
+    tls = TlsFiles(private_key=private_key, root_cert=root_cert, trust_chain=trust_chain)
+    is_well = show_status(
+        names or (), ports=_ports(port), host=host, tls=tls, timeout=timeout, as_json=as_json
+    )
+    raise typer.Exit(0 if is_well else 1)
+
+
+def _ports(given: list[str] | None) -> dict[str, int]:
+    ports = {}
+    for text in given or ():
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise typer.BadParameter(f"{text!r} is not NAME=N", param_hint="--port")
+        ports[name] = int(number)
+    return ports
 
 
 @app.command(

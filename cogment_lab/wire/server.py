@@ -14,6 +14,7 @@ from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cogment_lab._version import __version__
 from cogment_lab.errors import PortInUseError
 from cogment_lab.wire.endpoint import Credentials
 from cogment_lab.wire.generated.common_pb2 import StatusReply, StatusRequest, VersionInfo, VersionRequest
@@ -30,7 +31,7 @@ class Servicer:
 
     def versions(self) -> Mapping[str, str]:
         """Return what ``Version`` answers: name to version."""
-        return {}
+        return {"cogment_lab": __version__}
 
     def statuses(self) -> Mapping[str, str]:
         """Return what ``Status`` knows: name to text."""
