@@ -5,14 +5,7 @@ import sys
 
 from cogment_lab.actors import ConstantActor, RandomActor
 from cogment_lab.actors.runner import actor_runner
-
-
-class Told:
-    """The queue by which the runner says that it serves."""
-
-    def put(self, _):
-        """Tell the test."""
-        print(json.dumps({"port": PORT}), flush=True)
+from told import Told
 
 
 class Recording(RandomActor):
@@ -37,6 +30,6 @@ class Recording(RandomActor):
 
 PORT = int(sys.argv[2])
 if sys.argv[1] == "constant":
-    actor_runner(ConstantActor, (1,), {}, "constant", Told(), PORT)
+    actor_runner(ConstantActor, (1,), {}, "constant", Told(PORT), PORT)
 else:
-    actor_runner(Recording, (), {}, "recording", Told(), PORT)
+    actor_runner(Recording, (), {}, "recording", Told(PORT), PORT)
