@@ -3,9 +3,10 @@
 import json
 import sys
 
+from told import Told
+
 from cogment_lab.actors import ConstantActor, RandomActor
 from cogment_lab.actors.runner import actor_runner
-from told import Told
 
 
 class Recording(RandomActor):

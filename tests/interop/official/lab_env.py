@@ -2,9 +2,10 @@
 
 import sys
 
+from told import Told
+
 from cogment_lab.envs.gymnasium import GymEnvironment
 from cogment_lab.envs.runner import env_runner
-from told import Told
 
 PORT = int(sys.argv[1])
 env_runner(GymEnvironment, (), {"env_id": "CartPole-v1"}, "cartpole", Told(PORT), PORT, None)
