@@ -15,6 +15,7 @@ from typing import Any
 from cogment_lab.cli import client_datastore, client_directory
 from cogment_lab.cli.flags import (
     DIRECTORY,
+    TLS,
     Option,
     a_path,
     a_truth,
@@ -24,6 +25,7 @@ from cogment_lab.cli.flags import (
     seconds,
 )
 from cogment_lab.errors import CogmentLabError
+from cogment_lab.services.tls import TlsFiles
 
 __all__ = ["run_client"]
 
@@ -32,6 +34,7 @@ _TIMEOUT = 30.0
 _EVERYWHERE = (
     Option("timeout", seconds, "30s or 1m30s say (default 30s)", ("COGMENT_CLIENT_TIMEOUT",)),
     Option("console_output", str, "text or json (default text)", ("COGMENT_CLIENT_CONSOLE_OUTPUT",)),
+    *TLS,
 )
 _ENDPOINT = (Option("endpoint", str, "default grpc://localhost:9003", ("COGMENT_TRIAL_DATASTORE_ENDPOINT",)),)
 _KIND = Option("type", str, "lifecycle, actor, environment, datastore, modelregistry...; other")
@@ -127,10 +130,11 @@ def run_client(arguments: Sequence[str]) -> int:
     if given.setdefault("console_output", "text") not in ("text", "json"):
         parser.error(f"--console_output={given['console_output']}: text or json")
     as_json = given.pop("console_output") == "json"
+    tls = TlsFiles(**{option.name: given.pop(option.name, None) for option in TLS})
 
     async def limited() -> None:
         async with asyncio.timeout(timeout):
-            await command.run(given, as_json)
+            await command.run({**given, "credentials": tls.credentials()}, as_json)
 
     try:
         asyncio.run(limited())

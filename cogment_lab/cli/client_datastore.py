@@ -179,7 +179,7 @@ async def _datastore(given: Mapping[str, Any]) -> AsyncIterator[Any]:
     target = parse(url)
     if not isinstance(target, str) or target == CLIENT:
         raise EndpointError(f"--endpoint={url}: grpc://host:port")
-    channel = open_channel(target)
+    channel = open_channel(target, given["credentials"])
     try:
         yield Stub(channel, "cogmentAPI.TrialDatastoreSP")
     finally:

@@ -112,7 +112,7 @@ async def _directory(given: Mapping[str, Any]) -> AsyncIterator[DirectoryClient]
     target = parse(url)
     if not isinstance(target, str) or target == CLIENT:
         raise EndpointError(f"--directory_endpoint={url}: grpc://host:port")
-    channel = open_channel(target)
+    channel = open_channel(target, given["credentials"])
     try:
         await _answering(channel, url)
         yield DirectoryClient(channel, given.get("directory_authentication_token", ""))

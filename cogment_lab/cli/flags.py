@@ -15,6 +15,7 @@ from typing import Any
 
 __all__ = [
     "DIRECTORY",
+    "TLS",
     "Option",
     "a_path",
     "a_truth",
@@ -98,6 +99,18 @@ DIRECTORY = (
     ),
 )
 """Where the directory is."""
+
+TLS = (
+    Option("private_key", a_path, "PEM file of our key; turns TLS on", ("COGMENT_PRIVATE_KEY_FILE",)),
+    Option(
+        "root_cert",
+        a_path,
+        "PEM file of the trusted roots; makes client certificates mandatory",
+        ("COGMENT_ROOT_CERT_FILE",),
+    ),
+    Option("trust_chain", a_path, "PEM file of our certificate chain", ("COGMENT_TRUST_CHAIN_FILE",)),
+)
+"""For what a service serves, and for every outgoing connection."""
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cogment_lab.cli.flags import DIRECTORY, Option, a_path, a_truth, items, properties
+from cogment_lab.cli.flags import DIRECTORY, TLS, Option, a_path, a_truth, items, properties
 
 __all__ = [
     "DATASTORE",
@@ -115,10 +115,8 @@ ORCHESTRATOR = (
         ("COGMENT_ORCHESTRATOR_PROMETHEUS_PORT", "PROMETHEUS_PORT"),
     ),
     Option("status_file", a_path, "file or FIFO that gets I, R and T", ("COGMENT_STATUS_FILE",)),
-    Option("private_key", a_path, "PEM file", ("COGMENT_PRIVATE_KEY_FILE",)),
-    Option("root_cert", a_path, "PEM file", ("COGMENT_ROOT_CERT_FILE",)),
-    Option("trust_chain", a_path, "PEM file", ("COGMENT_TRUST_CHAIN_FILE",)),
     Option("gc_frequency", int, "accepted, has no effect", ("COGMENT_GC_FREQUENCY",)),
+    *TLS,
     *_registration("ORCHESTRATOR"),
 )
 
@@ -140,6 +138,7 @@ DATASTORE = (
         ("COGMENT_TRIAL_DATASTORE_FILE_STORAGE_PATH",),
         bare=Path(".cogment/trial_datastore.db"),
     ),
+    *TLS,
     *_registration("TRIAL_DATASTORE"),
 )
 
@@ -163,6 +162,7 @@ MODEL_REGISTRY = (
         "bytes per message (default 2 MiB)",
         ("COGMENT_MODEL_REGISTRY_SENT_MODEL_VERSION_DATA_CHUNK_SIZE",),
     ),
+    *TLS,
     *_registration("MODEL_REGISTRY"),
 )
 
@@ -197,6 +197,7 @@ DIRECTORY_SERVICE = (
         ("COGMENT_DIRECTORY_FORCE_PERMANENT",),
         bare=True,
     ),
+    *TLS,
 )
 
 WEB_PROXY = (
@@ -227,5 +228,6 @@ WEB_PROXY = (
         ("COGMENT_LAB_WEB_PROXY_ORIGINS",),
     ),
     Option("secret", str, "signs the actors' tokens (default: a new one)", ("COGMENT_WEB_PROXY_SECRET",)),
+    *TLS,
     *_registration("WEB_PROXY"),
 )

@@ -136,8 +136,8 @@ def test_54_a_service_that_is_registered_before_it_listens_is_found_once_it_does
     checked, seen = asyncio.Event(), []
     check = served.check
 
-    async def spy(record: Any) -> int | None:
-        seen.append(await check(record))
+    async def spy(record: Any, credentials: Any) -> int | None:
+        seen.append(await check(record, credentials))
         if len(seen) == 10:
             checked.set()
         return seen[-1]

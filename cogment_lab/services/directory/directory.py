@@ -51,6 +51,7 @@ class DirectoryServicer(Servicer):
         self._settings = settings
         path = Path(settings.persistence_file) if settings.persistence_file else None
         self.records = Records(path)
+        self._credentials = settings.credentials()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def statuses(self) -> Mapping[str, str]:
@@ -144,7 +145,7 @@ class DirectoryServicer(Servicer):
         return idle
 
     async def _check(self, record: Record) -> None:
-        load = await check(record)
+        load = await check(record, self._credentials)
         record.checked = time.monotonic()
         if load is None:
             record.failures += 1
@@ -186,6 +187,7 @@ class Directory:
 
     Raises:
         NotAStoreError: the persistence file holds something else.
+        EndpointError: a TLS file cannot be read.
     """
 
     def __init__(self, settings: DirectorySettings | None = None) -> None:
@@ -200,6 +202,7 @@ class Directory:
             {"cogmentAPI.DirectorySP": self._servicer},
             port=self.settings.port,
             host=self.settings.host,
+            credentials=self.settings.credentials(),
             reflection=self.settings.reflection,
         )
         self.port = await self._server.start()

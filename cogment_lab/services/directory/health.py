@@ -10,7 +10,7 @@ import grpc
 from cogment_lab.services.directory.records import Record
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.directory import address
-from cogment_lab.wire.endpoint import ServiceType
+from cogment_lab.wire.endpoint import Credentials, ServiceType
 from cogment_lab.wire.generated.common_pb2 import StatusRequest, VersionRequest
 from cogment_lab.wire.generated.directory_pb2 import ServiceEndpoint
 from cogment_lab.wire.rpc import Stub
@@ -31,14 +31,26 @@ _SERVICES: dict[int, str] = {
 }
 
 
-async def check(record: Record) -> int | None:
-    """Return the load of a service, 0 where it tells none, ``None`` when it does not answer."""
+async def check(record: Record, credentials: Credentials | None = None) -> int | None:
+    """Return the load of a service, 0 where it tells none, ``None`` when it does not answer.
+
+    Args:
+        record: The service.
+        credentials: TLS material for a service that wants it; one that cannot be asked with it, or without
+            any, is well when it listens.
+    """
     if record.permanent or record.protocol == ServiceEndpoint.COGMENT:
         return 0
     service = _SERVICES.get(record.type)
-    if service is None or record.protocol == ServiceEndpoint.GRPC_SSL:
+    is_secret = record.protocol == ServiceEndpoint.GRPC_SSL
+    if service is None or (is_secret and credentials is None):
         return await _connects(record.host, record.port)
-    channel = open_channel(address(record.host, record.port))
+    load = await _ask(record, service, credentials if is_secret else None)
+    return await _connects(record.host, record.port) if load is None and is_secret else load
+
+
+async def _ask(record: Record, service: str, credentials: Credentials | None) -> int | None:
+    channel = open_channel(address(record.host, record.port), credentials)
     try:
         stub = Stub(channel, f"cogmentAPI.{service}")
         with contextlib.suppress(grpc.aio.AioRpcError):

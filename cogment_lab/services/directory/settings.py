@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cogment_lab.services.tls import TlsFiles
+
 __all__ = ["DirectorySettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectorySettings:
+class DirectorySettings(TlsFiles):
     """The settings of one directory.
 
     Attributes:

@@ -212,12 +212,16 @@ class ModelRegistry:
 
     Attributes:
         port: Its port, once started.
+
+    Raises:
+        EndpointError: a TLS file cannot be read.
     """
 
     def __init__(self, settings: ModelRegistrySettings | None = None) -> None:
         self.settings = settings if settings is not None else ModelRegistrySettings()
         self.port = self.settings.port
-        self._channels = ChannelPool()
+        self._credentials = self.settings.credentials()
+        self._channels = ChannelPool(self._credentials)
         self._registrations = contextlib.AsyncExitStack()
         self._registry: _Registry | None = None
         self._server: Server | None = None
@@ -237,6 +241,7 @@ class ModelRegistry:
             {"cogmentAPI.ModelRegistrySP": self._registry},
             port=settings.port,
             host=settings.host,
+            credentials=self._credentials,
             reflection=settings.reflection,
         )
         self.port = await self._server.start()
@@ -268,5 +273,6 @@ class ModelRegistry:
                 port=self.port,
                 host=host_to_register(settings.directory_registration_host, settings.host),
                 properties=settings.directory_registration_properties,
+                use_ssl=self._credentials is not None,
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -15,12 +16,13 @@ from cogment_lab.services.orchestrator.servicers import ClientActors, Lifecycle
 from cogment_lab.services.orchestrator.settings import OrchestratorSettings
 from cogment_lab.services.orchestrator.trials import Trials
 from cogment_lab.wire.directory import host_to_register, registration
-from cogment_lab.wire.endpoint import Credentials, ServiceType
+from cogment_lab.wire.endpoint import ServiceType
 from cogment_lab.wire.generated.common_pb2 import TrialParams
 from cogment_lab.wire.server import Server
 
 __all__ = ["Orchestrator"]
 
+_LOG = logging.getLogger(__name__)
 _LIFECYCLE, _ACTORS = "cogmentAPI.TrialLifecycleSP", "cogmentAPI.ClientActorSP"
 _DIRECTORY = "cogmentAPI.DirectorySP"
 
@@ -42,12 +44,13 @@ class Orchestrator:
 
     def __init__(self, settings: OrchestratorSettings | None = None) -> None:
         self.settings = settings if settings is not None else OrchestratorSettings()
+        if self.settings.gc_frequency is not None:
+            _LOG.warning("gc_frequency has no effect: timers end inactive trials and forget ended ones")
         self.port = self.settings.lifecycle_port
         self.actor_port = self.settings.actor_port
         path = self.settings.params
         default_params = read_params_file(path) if path is not None else TrialParams()
-        files = (self.settings.private_key, self.settings.trust_chain, self.settings.root_cert)
-        self._credentials = Credentials.from_files(*files) if any(files) else None
+        self._credentials = self.settings.credentials()
         self._addresses = AddressBook(self.settings, self._credentials)
         self._metrics = Metrics()
         self.trials = Trials(self.settings, self._addresses, default_params, self._metrics.trial_ended)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from cogment_lab._version import __version__
+from cogment_lab._version import PROTOCOL_VERSION, __version__
 from cogment_lab.errors import ConfigurationError, ServiceError
 from cogment_lab.services.orchestrator.component import Link
 from cogment_lab.services.orchestrator.settings import OrchestratorSettings
@@ -33,8 +33,6 @@ from cogment_lab.wire.stream import orchestrator_side_of_actor
 
 __all__ = ["ClientActors", "Lifecycle"]
 
-_PROTOCOL_VERSION = "2.22.0"
-
 
 async def _refuse(
     context: Any, rpc: str, reason: str, code: grpc.StatusCode = grpc.StatusCode.INVALID_ARGUMENT
@@ -50,7 +48,7 @@ def _trial_ids(context: Any) -> list[str]:
 class _Versioned(Servicer):
     def versions(self) -> Mapping[str, str]:
         """Answer the protocol's version under the official name, and ours."""
-        return {"cogment": _PROTOCOL_VERSION, "cogment_lab": __version__}
+        return {"cogment": PROTOCOL_VERSION, "cogment_lab": __version__}
 
 
 class Lifecycle(_Versioned):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cogment_lab.services.tls import TlsFiles
+
 __all__ = ["Deadlines", "OrchestratorSettings"]
 
 
@@ -35,7 +37,7 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrchestratorSettings:
+class OrchestratorSettings(TlsFiles):
     """The settings of one orchestrator (protocol section 13.1).
 
     Attributes:
@@ -46,9 +48,6 @@ class OrchestratorSettings:
         pre_trial_hooks: Endpoints that complete the parameters of a trial, in order.
         status_file: File or FIFO to which ``I``, ``R`` and ``T`` are written.
         prometheus_port: Port of the metrics page; ``None`` serves none, 0 takes a free one.
-        private_key: PEM file; with the next two it turns TLS on, with client certificates mandatory.
-        root_cert: PEM file of the trusted roots.
-        trust_chain: PEM file of our certificate chain.
         directory_endpoint: ``grpc://host:port`` of the directory; empty for the one inside (next).
         own_directory: Whether to be a directory too, on the lifecycle port, where no other is named.
         directory_authentication_token: Whose records are seen and made.
@@ -56,7 +55,8 @@ class OrchestratorSettings:
         directory_registration_host: Host to register; empty finds our own address.
         directory_registration_properties: More properties to register.
         max_inactivity: Default for trials whose parameters name none, seconds; 0 is unlimited.
-        gc_frequency: Accepted for compatibility; ended trials are forgotten by number instead.
+        gc_frequency: The official orchestrator looks for inactive trials, and forgets ended ones, at every
+            n-th start of a trial; ours has timers, and logs that this has no effect.
         ended_trials: How many ended trials stay visible.
         watcher_queue: How many state changes wait for a slow watcher before it is dropped.
         reflection: Whether clients may ask for the schema.
@@ -70,9 +70,6 @@ class OrchestratorSettings:
     pre_trial_hooks: tuple[str, ...] = ()
     status_file: Path | None = None
     prometheus_port: int | None = None
-    private_key: Path | None = None
-    root_cert: Path | None = None
-    trust_chain: Path | None = None
     directory_endpoint: str = ""
     own_directory: bool = True
     directory_authentication_token: str = ""
@@ -80,7 +77,7 @@ class OrchestratorSettings:
     directory_registration_host: str = ""
     directory_registration_properties: Mapping[str, str] = field(default_factory=dict)
     max_inactivity: int = 0
-    gc_frequency: int = 10
+    gc_frequency: int | None = None
     ended_trials: int = 50
     watcher_queue: int = 10_000
     reflection: bool = True

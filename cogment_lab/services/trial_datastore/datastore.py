@@ -28,12 +28,14 @@ class TrialDatastore:
     Raises:
         NotAStoreError: the file is something else.
         StoreReadOnlyError: the file cannot be written.
+        EndpointError: a TLS file cannot be read.
     """
 
     def __init__(self, settings: TrialDatastoreSettings | None = None) -> None:
         self.settings = settings if settings is not None else TrialDatastoreSettings()
         self.port = self.settings.port
-        self._channels = ChannelPool()
+        self._credentials = self.settings.credentials()
+        self._channels = ChannelPool(self._credentials)
         self._registrations = contextlib.AsyncExitStack()
         self._backend: Backend | None = None
         self._server: Server | None = None
@@ -50,6 +52,7 @@ class TrialDatastore:
             },
             port=settings.port,
             host=settings.host,
+            credentials=self._credentials,
             reflection=settings.reflection,
         )
         self.port = await self._server.start()
@@ -82,5 +85,6 @@ class TrialDatastore:
                     port=self.port,
                     host=host_to_register(settings.directory_registration_host, settings.host),
                     properties=settings.directory_registration_properties,
+                    use_ssl=self._credentials is not None,
                 )
             )

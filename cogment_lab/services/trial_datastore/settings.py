@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cogment_lab.services.tls import TlsFiles
+
 __all__ = ["TrialDatastoreSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialDatastoreSettings:
+class TrialDatastoreSettings(TlsFiles):
     """The settings of one trial datastore.
 
     Attributes:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import socket
-from collections.abc import Iterator
 
-import uvicorn
-
-from cogment_lab.errors import PortInUseError
 from cogment_lab.services.web_proxy.actors import Actors
 from cogment_lab.services.web_proxy.app import make_app
 from cogment_lab.services.web_proxy.settings import WebProxySettings
 from cogment_lab.services.web_proxy.spec import load_spec
+from cogment_lab.services.web_server import WebServer
 from cogment_lab.wire.actor import ActorServicer
 from cogment_lab.wire.channel import ChannelPool
 from cogment_lab.wire.controller import Controller
@@ -27,7 +23,6 @@ from cogment_lab.wire.serving import Sessions
 __all__ = ["WebProxy"]
 
 _USER = "web_proxy"
-_BACKLOG = 128
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SECRET_BYTES = 32
 
@@ -45,6 +40,7 @@ class WebProxy:
     Raises:
         ConfigurationError: the spec file is wrong.
         MissingExtraError: there is a spec file, and no protobuf compiler.
+        EndpointError: a TLS file cannot be read.
     """
 
     def __init__(self, settings: WebProxySettings | None = None) -> None:
@@ -54,35 +50,35 @@ class WebProxy:
         self._spec = load_spec(self.settings.spec_file)
         self._actors = Actors(self.settings.last_word_seconds)
         self._sessions = Sessions()
-        self._channels = ChannelPool()
+        self._credentials = self.settings.credentials()
+        self._channels = ChannelPool(self._credentials)
         self._registrations = contextlib.AsyncExitStack()
         self._grpc: Server | None = None
-        self._web: _WebServer | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._web: WebServer | None = None
 
     async def start(self) -> int:
         """Listen, and return the port of the HTTP API; raise PortInUseError when something else does."""
         settings = self.settings
-        listener = _listen(settings.host, settings.web_port)
-        self.web_port = listener.getsockname()[1]
         classes = tuple(actor_class.name for actor_class in self._spec.actor_classes)
         implementation = Implementation(self._actors.run, settings.implementation, classes)
         servicer = ActorServicer(self._spec, self._sessions, {settings.implementation: implementation})
         self._grpc = Server(
-            {"cogmentAPI.ServiceActorSP": servicer}, port=settings.port, host=settings.host, reflection=True
+            {"cogmentAPI.ServiceActorSP": servicer},
+            port=settings.port,
+            host=settings.host,
+            credentials=self._credentials,
+            reflection=True,
         )
-        try:
-            self.port = await self._grpc.start()
-        except PortInUseError:
-            listener.close()
-            raise
         secret = settings.secret.encode() or secrets.token_bytes(_SECRET_BYTES)
         app = make_app(settings, secret, self._spec, self._actors, self._controller)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", server_header=False, ws="none"
-        )
-        self._web = _WebServer(config)
-        self._serving = asyncio.create_task(self._web.serve(sockets=[listener]))
+        self._web = WebServer(app, host=settings.host, port=settings.web_port, tls=settings)
+        self.web_port = self._web.listen()
+        try:
+            self.port = await self._grpc.start()
+        except BaseException:
+            await self._web.stop()
+            raise
+        self._web.start()
         await self._register(classes)
         return self.web_port
 
@@ -90,11 +86,9 @@ class WebProxy:
         """Leave every trial, answer the requests that wait, and stop listening."""
         await self._registrations.aclose()
         await self._actors.close()
-        if self._web is not None and self._serving is not None:
-            self._web.should_exit = True
-            self._web.config.timeout_graceful_shutdown = max(1, round(grace))
-            await self._serving
-            self._web = self._serving = None
+        if self._web is not None:
+            await self._web.stop(grace)
+            self._web = None
         if self._grpc is not None:
             await asyncio.gather(self._grpc.stop(grace / 2), self._sessions.stop(grace))
             self._grpc = None
@@ -109,7 +103,8 @@ class WebProxy:
 
     async def _controller(self) -> Controller:
         endpoint = self.settings.orchestrator_endpoint
-        target = await resolve(endpoint, await self._directory(), ServiceType.LIFECYCLE)
+        uses_tls = True if self._credentials is not None else None
+        target = await resolve(endpoint, await self._directory(), ServiceType.LIFECYCLE, use_ssl=uses_tls)
         return Controller(self._channels.get(target), _USER)
 
     async def _register(self, classes: tuple[str, ...]) -> None:
@@ -126,22 +121,6 @@ class WebProxy:
                     port=self.port,
                     host=settings.directory_registration_host or own,
                     properties={**settings.directory_registration_properties, **names},
+                    use_ssl=self._credentials is not None,
                 )
             )
-
-
-class _WebServer(uvicorn.Server):
-    """Leaves signals to whoever embeds it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Do nothing."""
-        yield
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise PortInUseError(f"the web proxy cannot listen on {host}:{port}: {error.strerror}") from error

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cogment_lab.services.tls import TlsFiles
+
 __all__ = ["WebProxySettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebProxySettings:
+class WebProxySettings(TlsFiles):
     """The settings of one web proxy.
 
     Attributes:
