@@ -1,4 +1,4 @@
-"""Human-in-the-loop algorithms on Stable-Baselines3's classes, one file each."""
+"""Human-in-the-loop and offline algorithms on Stable-Baselines3's classes, one file each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cogment_lab.algorithms.awac import AWAC
+    from cogment_lab.algorithms.bc import BC
+    from cogment_lab.algorithms.cal_ql import CalQL
+    from cogment_lab.algorithms.cql import CQL
+    from cogment_lab.algorithms.credit import assign_credit
+    from cogment_lab.algorithms.discrete_cql import DiscreteCQL
     from cogment_lab.algorithms.dqfd import DQfD
+    from cogment_lab.algorithms.iql import IQL
+    from cogment_lab.algorithms.td3_bc import TD3BC
 
-__all__ = ["DQfD"]
+_MODULES = {
+    "AWAC": "awac",
+    "BC": "bc",
+    "CQL": "cql",
+    "IQL": "iql",
+    "TD3BC": "td3_bc",
+    "CalQL": "cal_ql",
+    "DQfD": "dqfd",
+    "DiscreteCQL": "discrete_cql",
+    "assign_credit": "credit",
+}
 
-_MODULES = {"DQfD": "dqfd"}
+__all__ = ["AWAC", "BC", "CQL", "IQL", "TD3BC", "CalQL", "DQfD", "DiscreteCQL", "assign_credit"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,93 @@
+"""The regularisers of CQL and Cal-QL: what holds values of actions down that the data do not show."""
+
+from __future__ import annotations
+
+import math
+
+import torch as th
+from cogment_lab.algorithms.offline_batches import OfflineBatch
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.sac.policies import Actor as SACActor
+from stable_baselines3.td3.policies import Actor as TD3Actor
+
+__all__ = ["conservative_gap", "log_mean_exp_values"]
+
+
+def conservative_gap(
+    critic: ContinuousCritic,
+    actor: SACActor | TD3Actor,
+    batch: OfflineBatch,
+    values: th.Tensor,
+    *,
+    floor: bool,
+    n_actions: int = 4,
+) -> th.Tensor:
+    """Return by how much a soft maximum over actions exceeds the values of the data's actions; a scalar.
+
+    CQL(H) of Kumar et al., "Conservative Q-Learning for Offline Reinforcement Learning", NeurIPS 2020
+    (arXiv:2006.04779), Equation 4 without its first factor:
+    ``E_s[log sum_a exp Q(s,a)] - E_{s,a~D}[Q(s,a)]``, with the integral estimated from random actions, the
+    actor's at ``s``, and the actor's at ``s'``, each weighted by its density (Appendix F).
+
+    With ``floor``, that of Cal-QL (Nakamoto et al., NeurIPS 2023, arXiv:2303.05479, Equation 5.1): the values
+    of the actor's actions count as ``max(Q(s,a), V(s))`` with ``V(s)`` the data's return from there on, so
+    that they are not pushed below what the data show to be possible.
+
+    Args:
+        critic: Whose values; each of its networks is regularised.
+        actor: Samples actions; TD3's gets noise of 0.2.
+        batch: The data.
+        values: ``critic(batch.observations, batch.actions)``, ``(n, n_critics)``.
+        floor: Cal-QL's rather than CQL's.
+        n_actions: Actions of each of the three kinds per state.
+    """
+    n, dimensions = batch.actions.shape
+    repeated = _repeat(batch.observations, n_actions)
+    with th.no_grad():
+        uniform = th.rand(n * n_actions, dimensions, device=batch.actions.device) * 2.0 - 1.0
+        uniform_density = th.full((n * n_actions, 1), -dimensions * math.log(2.0), device=uniform.device)
+        here, here_density = _sample(actor, repeated)
+        there, there_density = _sample(actor, _repeat(batch.next_observations, n_actions))
+    candidates = th.cat([uniform, here, there])
+    log_densities = th.cat([uniform_density, here_density, there_density])
+    of_candidates = th.cat(critic(_stack(repeated, 3), candidates), dim=1)  # type: ignore[arg-type]
+    if floor:
+        returns = batch.returns.repeat_interleave(n_actions, dim=0)
+        lowest = th.cat([th.full_like(returns, -th.inf), returns, returns])
+        of_candidates = th.maximum(of_candidates, lowest)
+    soft_maximum = log_mean_exp_values(of_candidates - log_densities, n_actions)
+    return (soft_maximum - values).mean(dim=0).sum()
+
+
+def log_mean_exp_values(weighted: th.Tensor, n_actions: int) -> th.Tensor:
+    """Return ``log 1/(3m) sum exp`` over each state's ``3m`` candidates, ``(n, n_critics)``.
+
+    Args:
+        weighted: ``(3 * n * m, n_critics)``: ``Q - log density``; kind by kind, state by state, ``m`` each.
+        n_actions: ``m``.
+    """
+    by_state = weighted.reshape(3, -1, n_actions, weighted.shape[1])
+    return by_state.logsumexp(dim=(0, 2)) - math.log(3 * n_actions)
+
+
+def _sample(actor: SACActor | TD3Actor, observations: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+    """Return actions and the logarithm of their densities ``(n, 1)``."""
+    if isinstance(actor, SACActor):
+        actions, log_densities = actor.action_log_prob(observations)
+        return actions, log_densities.reshape(-1, 1)
+    around = th.distributions.Normal(actor(observations), 0.2, validate_args=False)  # type: ignore[arg-type,no-untyped-call]
+    actions = around.sample()
+    return actions.clamp(-1.0, 1.0), around.log_prob(actions).sum(dim=1, keepdim=True)  # type: ignore[no-untyped-call]
+
+
+def _repeat(observations: PyTorchObs, times: int) -> PyTorchObs:
+    if isinstance(observations, dict):
+        return {key: part.repeat_interleave(times, dim=0) for key, part in observations.items()}
+    return observations.repeat_interleave(times, dim=0)
+
+
+def _stack(observations: PyTorchObs, times: int) -> PyTorchObs:
+    if isinstance(observations, dict):
+        return {key: th.cat([part] * times) for key, part in observations.items()}
+    return th.cat([observations] * times)

@@ -1,0 +1,106 @@
+"""Conservative Q-learning: values are pushed down where the policy leaves the data.
+
+Source: Kumar, Zhou, Tucker, Levine, "Conservative Q-Learning for Offline Reinforcement Learning", NeurIPS
+2020 (arXiv:2006.04779); equation numbers below are its own. The policy learns as in SAC (Haarnoja et al.
+2018, arXiv:1812.05905), on which CQL stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch as th
+from cogment_lab.algorithms.conservative import conservative_gap
+from cogment_lab.algorithms.offline import RewardScale
+from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
+from cogment_lab.algorithms.offline_batches import OfflineBatch
+from cogment_lab.algorithms.offline_networks import least_value, values_of
+from stable_baselines3.common.policies import BasePolicy
+from torch.nn import functional as F
+
+from cogment_lab.errors import ConfigurationError
+
+__all__ = ["CQL"]
+
+
+class CQL(OfflineActorCritic):
+    """CQL(H), for Box actions; its policy is SAC's, and goes on in SAC by ``into``.
+
+    Args:
+        policy: As in :class:`OfflineAlgorithm`, like every argument not named here.
+        data: What to learn from.
+        conservatism: Weight of the regulariser, the paper's alpha.
+        n_actions: Actions of each kind (random, the policy's here, the policy's next) that it compares.
+        first_temperature: Of the entropy; adapted from there on towards minus the number of dimensions.
+        reward_scale: See :class:`OfflineAlgorithm`; ``conservatism`` is in units of return.
+        **kwargs: Of :class:`OfflineAlgorithm`.
+    """
+
+    floor = False
+    """Whether values are held above the returns in the data (Cal-QL)."""
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        data: Any = None,
+        *,
+        conservatism: float = 5.0,
+        n_actions: int = 4,
+        first_temperature: float = 0.1,
+        reward_scale: RewardScale = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if conservatism < 0.0 or n_actions < 1 or first_temperature <= 0.0:
+            raise ConfigurationError(
+                f"conservatism={conservatism} must not be negative, n_actions={n_actions} at least 1, "
+                f"first_temperature={first_temperature} positive"
+            )
+        self.conservatism, self.n_actions = conservatism, n_actions
+        self.first_temperature = first_temperature
+        super().__init__(policy, data, reward_scale=reward_scale, **kwargs)
+
+    def _setup_networks(self) -> None:
+        super()._setup_networks()
+        self.log_ent_coef = th.full((1,), self.first_temperature, device=self.device).log_().requires_grad_()
+        self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
+
+    def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
+        """Make SAC's steps, with the regulariser in the critics' (4)."""
+        actions, log_probs = self.actor.action_log_prob(batch.observations)
+        log_probs = log_probs.reshape(-1, 1)
+        target_entropy = -float(actions.shape[1])
+        temperature = self.log_ent_coef.detach().exp()
+        step(
+            self.ent_coef_optimizer,
+            -(self.log_ent_coef * (log_probs.detach() + target_entropy)).mean(),
+        )
+        # The critic first: the actor's graph does not go through what is changed here.
+        with th.no_grad():
+            following, _ = self.actor.action_log_prob(batch.next_observations)
+            after = least_value(self.critic_target, batch.next_observations, following)
+            targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
+        values = values_of(self.critic, batch.observations, batch.actions)
+        # min_Q alpha (E[log sum_a exp Q(s,a)] - E_D[Q(s,a)]) + 1/2 E[(Q - B^pi Q)^2]  (4)
+        gap = conservative_gap(
+            self.critic, self.actor, batch, values, floor=self.floor, n_actions=self.n_actions
+        )
+        td_loss = 0.5 * F.mse_loss(values, targets.expand_as(values), reduction="none").mean(dim=0).sum()
+        step(self.critic.optimizer, td_loss + self.conservatism * gap)
+
+        actor_loss = (temperature * log_probs - least_value(self.critic, batch.observations, actions)).mean()
+        step(self.actor.optimizer, actor_loss)
+        self._update_target()
+        return {
+            "critic_loss": td_loss,
+            "conservative_gap": gap,
+            "actor_loss": actor_loss,
+            "ent_coef": temperature.squeeze(),
+        }
+
+    def optimizers(self) -> list[th.optim.Optimizer]:
+        """Return those of actor, critics and temperature."""
+        return [*super().optimizers(), self.ent_coef_optimizer]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        names, variables = super()._get_torch_save_params()
+        return [*names, "ent_coef_optimizer"], [*variables, "log_ent_coef"]

@@ -1,0 +1,232 @@
+"""From an offline algorithm into one that goes on by trial and error, without unlearning on the way.
+
+An actor that was copied beside a fresh critic is lost within a few hundred steps: the critic prefers
+anything, and the actor follows. So the critic learns what the data say about the actor first (``warm_up``),
+with the calibrated regulariser of Cal-QL, and the data stay in the replay buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch as th
+from cogment_lab.algorithms.conservative import conservative_gap
+from cogment_lab.algorithms.offline_batches import OfflineBuffer
+from cogment_lab.integrations.sb3.fill import write_transitions
+from stable_baselines3 import DQN, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
+from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import Actor as SACActor
+from stable_baselines3.td3.policies import Actor as TD3Actor
+from torch import nn
+from torch.nn import functional as F
+
+from cogment_lab.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cogment_lab.algorithms.offline import OfflineAlgorithm
+
+__all__ = ["hand_over"]
+
+_WARM_UP_STEPS = 2000
+_CONSERVATISM = 1.0
+_FIRST_TEMPERATURE = 0.01
+_FIRST_LOG_STD = -2.0
+
+
+def hand_over(
+    source: OfflineAlgorithm, model: BaseAlgorithm, *, warm_up: int | None = None, fill_buffer: bool = True
+) -> None:
+    """Copy what was learned offline into SAC, TD3, PPO, A2C or DQN, in place.
+
+    The actor is copied; a critic too, where both have one, in units of the unscaled reward. Off-policy models
+    then have ``learning_starts = 0`` (else ``learn`` would begin with random actions), and SAC's automatic
+    temperature starts at 0.01: at its usual 1.0 it would ask for random actions as well.
+
+    Args:
+        source: What learned offline.
+        model: What goes on; its policy must have the same architecture (``policy_kwargs``).
+        warm_up: Gradient steps of the critic alone. By default 2000, and none where a critic was copied.
+        fill_buffer: Put the data into the replay buffer.
+
+    Raises:
+        ConfigurationError: they do not fit together; the message says what would.
+    """
+    if model.action_space != source.action_space or model.observation_space != source.observation_space:
+        raise ConfigurationError(
+            f"the model's spaces are {model.observation_space} -> {model.action_space}, the data's "
+            f"{source.observation_space} -> {source.action_space}: they must be the same"
+        )
+    if isinstance(source.policy, DQNPolicy) or isinstance(model, DQN):
+        has_critic = _copy_values(source, model)
+    elif isinstance(model, SAC | TD3) and hasattr(source.policy, "actor"):
+        has_critic = _copy_actor_and_critic(source, model)
+    elif isinstance(model, OnPolicyAlgorithm) and isinstance(source.policy, ActorCriticPolicy):
+        _load(model.policy, source.policy.state_dict(), "policy")
+        has_critic = False
+    else:
+        raise _no_way(source, model)
+    steps = (0 if has_critic else _WARM_UP_STEPS) if warm_up is None else warm_up
+    if steps and source.data is None:
+        raise ConfigurationError(
+            "to warm the critic up, this model needs data: call set_data(), or warm_up=0"
+        )
+    buffer = None
+    if steps:
+        assert source.data is not None
+        buffer = OfflineBuffer(
+            source.data,
+            source.observation_space,
+            1.0,
+            model.gamma,
+            model.device,
+            source.seed,  # type: ignore[attr-defined]
+        )
+    if isinstance(model, OffPolicyAlgorithm):
+        model.learning_starts = 0
+        if fill_buffer and source.data is not None:
+            assert model.replay_buffer is not None
+            write_transitions(model.replay_buffer, [source.data])
+        if buffer is not None and isinstance(model, SAC | TD3):
+            _warm_up_critic(model, buffer, steps, source.batch_size)
+    elif buffer is not None:
+        assert isinstance(model.policy, ActorCriticPolicy)
+        _warm_up_values(model.policy, buffer, steps, source.batch_size)
+
+
+def _no_way(source: OfflineAlgorithm, model: BaseAlgorithm) -> ConfigurationError:
+    name = type(model).__name__
+    hint = "SAC or TD3" if hasattr(source.policy, "actor") else "PPO or A2C"
+    if isinstance(model, OnPolicyAlgorithm):
+        hint += f"; for {name}, learn with BC(..., actor_of={name})"
+    if isinstance(model, DQN):
+        hint += "; for DQN, learn with DiscreteCQL, or give the trials to DQfD.add_demonstrations"
+    if isinstance(source.policy, DQNPolicy):
+        hint = "DQN"
+    return ConfigurationError(f"a {type(source).__name__} cannot go into {name}; it goes into {hint}")
+
+
+def _copy_values(source: OfflineAlgorithm, model: BaseAlgorithm) -> bool:
+    if not (isinstance(source.policy, DQNPolicy) and isinstance(model, DQN)):
+        raise _no_way(source, model)
+    _load(model.policy.q_net, source.policy.q_net.state_dict(), "q_net")
+    _rescale_last([model.policy.q_net.q_net], source.scaled_by)
+    model.policy.q_net_target.load_state_dict(model.policy.q_net.state_dict())
+    # Its exploration would be random, too.
+    model.exploration_schedule = lambda _: model.exploration_final_eps
+    model.exploration_rate = model.exploration_final_eps
+    return True
+
+
+def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> bool:
+    from_actor, to_actor = source.policy.actor, model.policy.actor
+    assert isinstance(from_actor, SACActor | TD3Actor) and isinstance(to_actor, SACActor | TD3Actor)
+    if isinstance(from_actor, type(to_actor)):
+        _load(to_actor, from_actor.state_dict(), "actor")
+    else:
+        _copy_mean(from_actor, to_actor)
+    if isinstance(model, TD3):
+        model.policy.actor_target.load_state_dict(to_actor.state_dict())
+    elif model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
+        log_temperature = getattr(source, "log_ent_coef", None)
+        start = np.log(_FIRST_TEMPERATURE)
+        if isinstance(log_temperature, th.Tensor):
+            start = float(log_temperature) - np.log(source.scaled_by)
+        model.log_ent_coef.data.fill_(start)
+    if not source.has_critic:
+        return False
+    critic = source.policy.critic
+    assert isinstance(critic, ContinuousCritic)
+    _load(model.policy.critic, critic.state_dict(), "critic")
+    _rescale_last(model.policy.critic.q_networks, source.scaled_by)
+    model.policy.critic_target.load_state_dict(model.policy.critic.state_dict())
+    return True
+
+
+def _copy_mean(source: SACActor | TD3Actor, target: SACActor | TD3Actor) -> None:
+    """Copy the deterministic action between SAC's and TD3's actors: the same layers, differently named."""
+    to_layers, from_layers = _mean_layers(target), _mean_layers(source)
+    if [p.shape for p in to_layers] != [p.shape for p in from_layers]:
+        raise _misfit("actor", f"{[tuple(p.shape) for p in from_layers]}")
+    for parameter, value in zip(to_layers, from_layers, strict=True):
+        parameter.data.copy_(value.data)
+    if isinstance(target, SACActor):
+        head = target.log_std
+        assert isinstance(head, nn.Linear)
+        head.weight.data.zero_()
+        head.bias.data.fill_(_FIRST_LOG_STD)
+
+
+def _mean_layers(actor: SACActor | TD3Actor) -> list[nn.Parameter]:
+    return [parameter for name, parameter in actor.named_parameters() if not name.startswith("log_std")]
+
+
+def _load(module: nn.Module, values: dict[str, Any], what: str) -> None:
+    shapes = {name: tuple(value.shape) for name, value in values.items()}
+    if {name: tuple(value.shape) for name, value in module.state_dict().items()} != shapes:
+        raise _misfit(what, f"{shapes}")
+    module.load_state_dict(values)
+
+
+def _misfit(what: str, shapes: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the model's {what} has other layers than the one that was learned ({shapes:.300}): make the model "
+        "with the same policy_kwargs"
+    )
+
+
+def _rescale_last(networks: Iterable[nn.Module], scaled_by: float) -> None:
+    """Bring values that were learned from scaled rewards back to the rewards' own units; exact."""
+    for network in networks:
+        last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+        last.weight.data.div_(scaled_by)
+        last.bias.data.div_(scaled_by)
+
+
+def _warm_up_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, batch_size: int) -> None:
+    """Evaluate the actor on the data; where they say nothing, no action may look better than theirs.
+
+    Q(s,a) <- r + gamma min_i Q_i'(s', pi(s')), plus Cal-QL's regulariser (see :mod:`.conservative`).
+    """
+    policy = model.policy
+    for _ in range(steps):
+        batch = buffer.sample(batch_size)
+        with th.no_grad():
+            following = (
+                policy.actor(batch.next_observations, deterministic=True)
+                if isinstance(model, SAC)
+                else policy.actor(batch.next_observations)
+            )
+            after = th.cat(policy.critic_target(batch.next_observations, following), dim=1)
+            targets = (
+                batch.rewards + model.gamma * (1.0 - batch.terminated) * after.min(1, keepdim=True).values
+            )
+        values = th.cat(policy.critic(batch.observations, batch.actions), dim=1)
+        loss = F.mse_loss(values, targets.expand_as(values))
+        loss = loss + _CONSERVATISM * conservative_gap(policy.critic, policy.actor, batch, values, floor=True)
+        policy.critic.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        policy.critic.optimizer.step()
+        polyak_update(policy.critic.parameters(), policy.critic_target.parameters(), model.tau)
+
+
+def _warm_up_values(policy: ActorCriticPolicy, buffer: OfflineBuffer, steps: int, batch_size: int) -> None:
+    """Fit the state values to the returns of the data; the actor's layers stay as they are."""
+    parameters = [
+        parameter
+        for name, parameter in policy.named_parameters()
+        if name.startswith(("value_net", "mlp_extractor.value_net", "vf_features_extractor"))
+    ]
+    optimizer = th.optim.Adam(parameters, lr=1e-3)
+    for _ in range(steps):
+        batch = buffer.sample(batch_size)
+        loss = F.mse_loss(policy.predict_values(batch.observations), batch.returns)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()

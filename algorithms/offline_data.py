@@ -1,0 +1,269 @@
+"""What offline algorithms learn from: steps of stored trials as arrays, checked before learning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.store import TrialData, TrialStore
+from cogment_lab.store.columns import concatenate_columns
+
+__all__ = ["OfflineData", "leaves", "read_offline_data"]
+
+Array = npt.NDArray[Any]
+Observations = Array | dict[str, Array]
+
+_NAMES = ("observations", "actions", "rewards", "next_observations", "terminated")
+_FIELDS = (*_NAMES, "truncated", "is_intervention", "ticks")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OfflineData:
+    """Steps of one agent, of one trial after the other.
+
+    Attributes:
+        observation_space: Of the environment.
+        action_space: Of the environment.
+        observations: ``(n, *shape)``, or a dict of such arrays.
+        actions: ``(n, *shape)``, as executed, in the environment's units.
+        next_observations: As ``observations``.
+        rewards: ``(n,) float64``.
+        terminated: ``(n,) bool``; nothing is bootstrapped after these.
+        truncated: ``(n,) bool``; the value of what would have followed is.
+        is_intervention: ``(n,) bool``, whether somebody else than the player decided.
+        ends: ``(n,) bool``, the last step of each trial, however it ended.
+    """
+
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    observations: Observations
+    actions: Array
+    next_observations: Observations
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    is_intervention: npt.NDArray[np.bool_]
+    ends: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def proposed_actions(self) -> Array:
+        """``actions``: offline, what was executed is all that counts."""
+        return self.actions
+
+    def trial_returns(self) -> npt.NDArray[np.float64]:
+        """Return the undiscounted return of each trial."""
+        starts = np.append(0, np.flatnonzero(self.ends)[:-1] + 1)
+        return np.add.reduceat(self.rewards, starts)
+
+    def returns_to_go(self, gamma: float) -> npt.NDArray[np.float64]:
+        """Return the discounted return of what was done from each step on, ``(n,) float64``.
+
+        A trial that did not terminate is taken to go on for ever with the mean reward of its last
+        ``1 / (1 - gamma)`` steps: as if its end had brought no more rewards, good states near a time limit
+        would look worse than bad ones far from it (or better, where rewards are costs).
+        """
+        returns = np.empty(len(self))
+        end = 0
+        for last in np.flatnonzero(self.ends).tolist():
+            start, end = end, last + 1
+            following = 0.0
+            if not self.terminated[last] and gamma < 1.0:
+                horizon = round(1.0 / (1.0 - gamma))
+                following = self.rewards[max(start, end - horizon) : end].mean() / (1.0 - gamma)
+            for row in range(last, start - 1, -1):
+                following = returns[row] = self.rewards[row] + gamma * following
+        return returns
+
+
+def read_offline_data(
+    source: Any,
+    *,
+    observation_space: spaces.Space[Any] | None = None,
+    action_space: spaces.Space[Any] | None = None,
+    **query: Any,
+) -> OfflineData:
+    """Return the steps of a source, checked.
+
+    Args:
+        source: A :class:`TrialStore` or the path of one; a ``TrialData``, a batch of transitions, or a list
+            of either; or a dict of arrays ``observations, actions, rewards, next_observations, terminated``
+            and optionally ``truncated, is_intervention`` and ``ends`` (the last step of each trial).
+        observation_space: Needed where the source does not know it; a store does.
+        action_space: As ``observation_space``.
+        **query: Of a store: the arguments of ``TrialStore.transitions`` (``env_id``, ``agent``,
+            ``trial_ids``).
+
+    Raises:
+        ConfigurationError: there is nothing to learn from, or steps of several spaces, or NaN, or the arrays
+            do not belong together.
+    """
+    if isinstance(source, OfflineData):
+        return source
+    if isinstance(source, str | os.PathLike):
+        if not str(source).startswith("grpc://") and not os.path.exists(source):
+            raise ConfigurationError(f"{os.fspath(source)} does not exist: record trials into it first")
+        with TrialStore(source) as store:
+            return read_offline_data(
+                store, observation_space=observation_space, action_space=action_space, **query
+            )
+    if isinstance(source, TrialStore):
+        known = _spaces_of(source, query)
+        observation_space, action_space = observation_space or known[0], action_space or known[1]
+        parts: list[Any] = list(source.transitions(**query))
+    elif query:
+        raise ConfigurationError(
+            f"{', '.join(query)} choose among the trials of a store, not of {type(source)}"
+        )
+    else:
+        parts = [source] if isinstance(source, Mapping) or hasattr(source, "observations") else list(source)
+    if observation_space is None or action_space is None:
+        raise ConfigurationError(
+            f"a {type(source).__name__} does not say which spaces its arrays are of: pass env= (an "
+            "environment or its id), or a TrialStore, which knows"
+        )
+    columns = [_columns(part) for part in parts]
+    columns = [column for column in columns if len(column["rewards"])]
+    if not columns:
+        raise ConfigurationError(
+            f"{source!r:.200} holds no step{f' of {query}' if query else ''} to learn from; trials recorded "
+            "with record='actions' keep no observations, and running ones are read as far as they are stored"
+        )
+    joined = {name: _join([column[name] for column in columns], name) for name in columns[0]}
+    ticks = joined.pop("ticks")
+    # A trial may go on in the next batch; it ends where ticks do not grow.
+    joined["ends"][:-1] |= (np.diff(ticks) <= 0) & (ticks[1:] >= 0)
+    joined["ends"][-1] = True
+    data = OfflineData(observation_space=observation_space, action_space=action_space, **joined)
+    _check(data)
+    return data
+
+
+def _spaces_of(store: TrialStore, query: Mapping[str, Any]) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Return the spaces that all chosen trials share."""
+    agent = query.get("agent", "gym")
+    chosen = query.get("trial_ids")
+    if chosen is not None:
+        env_ids = {store.info(trial_id).env_id for trial_id in chosen}
+    else:
+        env_ids = {info.env_id for info in store.trials(env_id=query.get("env_id"))}
+    found = [spec for env_id in sorted(env_ids) for spec in store.agent_specs(env_id=env_id, agent=agent)]
+    if not found:
+        raise ConfigurationError(
+            f"{store!r} holds no trial of agent {agent!r} and {dict(query)} to learn from"
+        )
+    if any(spec != found[0] for spec in found):
+        raise ConfigurationError(
+            f"the trials of {store!r} ({', '.join(sorted(env_ids))}) are of several spaces: "
+            f"{'; '.join(f'{s.observation_space} -> {s.action_space}' for s in found)}; choose with "
+            "query={'env_id': ...}"
+        )
+    return found[0].observation_space, found[0].action_space
+
+
+def _columns(part: Any) -> dict[str, Any]:
+    """Return the columns of one part, in the order of ``OfflineData``'s fields."""
+    given = part if isinstance(part, Mapping) else {name: getattr(part, name, None) for name in _FIELDS}
+    missing = [name for name in _NAMES if given.get(name) is None]
+    if missing:
+        why = " (recorded without observations)" if isinstance(part, TrialData) else ""
+        raise ConfigurationError(f"a {type(part).__name__}{why} has no {', '.join(missing)}")
+    rewards = np.asarray(given["rewards"], np.float64)
+    none = np.zeros(len(rewards), np.bool_)
+    terminated = np.asarray(given["terminated"], np.bool_)
+    truncated = none if given.get("truncated") is None else np.asarray(given["truncated"], np.bool_)
+    ends = terminated | truncated
+    if given.get("ends") is not None:
+        ends = ends | np.asarray(given["ends"], np.bool_)
+    ticks = given.get("ticks")
+    flags = given.get("is_intervention")
+    columns = {
+        "observations": given["observations"],
+        "actions": np.asarray(given["actions"]),
+        "next_observations": given["next_observations"],
+        "rewards": rewards,
+        "terminated": terminated,
+        "truncated": truncated & ~terminated,
+        "is_intervention": none if flags is None else np.asarray(flags, np.bool_),
+        "ends": ends,
+        "ticks": np.full(len(rewards), -1) if ticks is None else np.asarray(ticks),
+    }
+    for name, column in columns.items():
+        for key, array in leaves(column):
+            if len(array) != len(rewards):
+                raise ConfigurationError(
+                    f"{name}{key} has {len(array)} rows, rewards has {len(rewards)}: one of each per step"
+                )
+    if isinstance(part, TrialData) and len(part) and part.last_observation is None and not terminated[-1]:
+        # Nobody knows what followed the last step of a trial that was interrupted.
+        columns = {name: _rows(column, slice(None, -1)) for name, column in columns.items()}
+        columns["ends"][-1:] = True
+    return columns
+
+
+def leaves(column: Any) -> Iterator[tuple[str, Array]]:
+    """Yield ``(key, array)`` of observations: one with an empty key, or those of a dict."""
+    if isinstance(column, Mapping):
+        for key, part in column.items():
+            yield f"[{key!r}]", np.asarray(part)
+    else:
+        yield "", np.asarray(column)
+
+
+def _rows(column: Any, rows: slice) -> Any:
+    if isinstance(column, Mapping):
+        return {key: part[rows] for key, part in column.items()}
+    return column[rows]
+
+
+def _join(columns: Sequence[Any], name: str) -> Any:
+    try:
+        return concatenate_columns(columns)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"the parts' {name} are of different shapes: {error}") from error
+
+
+def _check(data: OfflineData) -> None:
+    """Raise a ConfigurationError where learning would go wrong silently."""
+    for name in ("observations", "next_observations", "actions", "rewards"):
+        for key, array in leaves(getattr(data, name)):
+            if array.dtype.kind not in "biuf":
+                raise ConfigurationError(f"{name}{key} is no array of numbers but of {array.dtype}")
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                rows = np.unique(np.nonzero(~np.isfinite(array))[0])
+                trial = int(np.count_nonzero(data.ends[: rows[0]]))
+                raise ConfigurationError(
+                    f"{name}{key} has NaN or infinite values in {len(rows)} of {len(data)} steps, first in "
+                    f"step {rows[0]} (trial {trial} of the {np.count_nonzero(data.ends)} given, from 0): "
+                    "leave these trials out, or repair the environment that gave them"
+                )
+    for name in ("observations", "next_observations"):
+        for key, array in leaves(getattr(data, name)):
+            part = data.observation_space[key[2:-2]] if key else data.observation_space  # type: ignore[index]
+            if array.shape[1:] != part.shape:
+                raise ConfigurationError(
+                    f"{name}{key} have the shape {array.shape[1:]}, which is not of {part}"
+                )
+    space = data.action_space
+    if isinstance(space, spaces.Box):
+        slack = 1e-4 * (space.high - space.low) + 1e-6
+        fits = data.actions.shape[1:] == space.shape
+        if fits and ((data.actions < space.low - slack) | (data.actions > space.high + slack)).any():
+            raise ConfigurationError(
+                f"actions reach from {data.actions.min()} to {data.actions.max()}, outside {space}"
+            )
+    else:
+        fits = np.issubdtype(data.actions.dtype, np.integer)
+    if not fits:
+        raise ConfigurationError(
+            f"actions of shape {data.actions.shape[1:]} and dtype {data.actions.dtype} are not of {space}"
+        )
