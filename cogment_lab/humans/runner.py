@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import multiprocessing
 import queue
 import threading
@@ -44,33 +45,33 @@ class _SessionEnv(gym.Env[Any, Any]):
         self.observation_space = observation_space
         self.action_space = action_space
         self.render_mode = "rgb_array"
-        self.seen: queue.Queue[tuple[Any, Any, bool] | None] = queue.Queue()
+        self.seen: queue.Queue[tuple[Any, Any, float, bool] | None] = queue.Queue()
         self._answer = answer
         self._frame = _BLACK
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        observation, _ = self._next()
+        observation, _, _ = self._next()
         return observation, {}
 
     def step(self, action: Any) -> Any:
         self._answer(action)
-        observation, is_last = self._next()
-        return observation, 0.0, is_last, False, {}
+        observation, reward, is_last = self._next()
+        return observation, reward, is_last, False, {}
 
     def render(self) -> Any:
         return self._frame
 
-    def _next(self) -> tuple[Any, bool]:
+    def _next(self) -> tuple[Any, float, bool]:
         try:
             given = self.seen.get(timeout=_PATIENCE)
         except queue.Empty:
             raise _Over(f"nothing came for {_PATIENCE:.0f} s") from None
         if given is None:
             raise _Over
-        observation, frame, is_last = given
+        observation, frame, reward, is_last = given
         if frame is not None:
             self._frame = np.asarray(frame)
-        return observation, is_last
+        return observation, reward, is_last
 
 
 class HumanPlayer(CogmentActor[Any, Any]):
@@ -101,6 +102,7 @@ class HumanPlayer(CogmentActor[Any, Any]):
         await super().initialize(actor_session)
         loop = asyncio.get_running_loop()
         self._actions: asyncio.Queue[Any] = asyncio.Queue()
+        self._reward = 0.0
 
         def answer(action: Any) -> None:
             loop.call_soon_threadsafe(self._actions.put_nowait, action)
@@ -108,18 +110,22 @@ class HumanPlayer(CogmentActor[Any, Any]):
         seen = self.session_helper.get_observation_space().gym_space
         self._env = _SessionEnv(seen, self.action_space.gym_space, answer)
         self._thread = threading.Thread(
-            target=self._run, args=(actor_session.get_trial_id(),), name="page's trial", daemon=True
+            target=self._run, args=(actor_session.env_name,), name="page's trial", daemon=True
         )
         self._thread.start()
 
     async def act(self, observation: Any, rendered_frame: Any = None) -> Any:
         """Show the observation, and return what the person does."""
-        self._env.seen.put((observation, rendered_frame, False))
+        self._show(observation, rendered_frame, is_last=False)
         return await self._actions.get()
+
+    async def on_reward(self, rewards: list[Any]) -> None:
+        """Add to what the next observation is shown with."""
+        self._reward += sum(reward.value for reward in rewards if not math.isnan(reward.value))
 
     async def on_ending(self, observation: Any, rendered_frame: Any) -> None:
         """Show the end."""
-        self._env.seen.put((observation, rendered_frame, True))
+        self._show(observation, rendered_frame, is_last=True)
 
     async def end(self) -> None:
         """Leave the page's trial."""
@@ -133,9 +139,13 @@ class HumanPlayer(CogmentActor[Any, Any]):
             if hasattr(self, "_env"):
                 self._env.seen.put(None)
 
-    def _run(self, trial_id: str) -> None:
+    def _show(self, observation: Any, frame: Any, *, is_last: bool) -> None:
+        self._env.seen.put((observation, frame, self._reward, is_last))
+        self._reward = 0.0
+
+    def _run(self, env_name: str) -> None:
         """Be the page's trial; the body of the thread."""
-        trial = EmbeddedTrial(self._env, env_id=trial_id, rules=TrialRules(fps=self._fps), fps=self._fps)
+        trial = EmbeddedTrial(self._env, env_id=env_name, rules=TrialRules(fps=self._fps), fps=self._fps)
         with contextlib.suppress(_Over, EnvironmentCrashedError):
             trial.seat(Seats(player=self._seat))
             trial.reset()
