@@ -1,6 +1,9 @@
 """The orchestrator with scripted peers: the order and content of what each component receives."""
 
 import asyncio
+import socket
+import time
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import grpc
 
 from cogment_lab.services.orchestrator import Orchestrator, OrchestratorSettings
+from cogment_lab.services.orchestrator.metrics import TickMeter
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.generated.common_pb2 import (
@@ -21,7 +25,7 @@ from cogment_lab.wire.generated.common_pb2 import (
     TrialParams,
 )
 from cogment_lab.wire.generated.environment_pb2 import EnvRunTrialInput, EnvRunTrialOutput, ObservationSet
-from cogment_lab.wire.generated.orchestrator_pb2 import TrialListRequest, TrialStartRequest
+from cogment_lab.wire.generated.orchestrator_pb2 import TrialInfo, TrialListRequest, TrialStartRequest
 from cogment_lab.wire.rpc import Stub
 from cogment_lab.wire.server import Server, Servicer
 from cogment_lab.wire.stream import actor_side, agree_to_bundles, env_side
@@ -34,6 +38,7 @@ class CountingEnv(Servicer):
         self.steps = steps
         self.bundles = bundles
         self.received: list[EnvRunTrialInput] = []
+        self.page = ""
 
     async def RunTrial(self, requests: Any, context: Any) -> None:
         stream = env_side(context)
@@ -126,13 +131,15 @@ def describe(frame: Any) -> str:
     return common.CommunicationState.Name(frame.state) + (f" {kind}" if kind else "")
 
 
-async def run_trial(env: CountingEnv, actor: EchoActor, **params: Any) -> list[int]:
+async def run_trial(
+    env: CountingEnv, actor: EchoActor, settings: dict[str, Any] | None = None, **params: Any
+) -> list[int]:
     states = []
     async with (
         asyncio.timeout(20),
         serving("cogmentAPI.EnvironmentSP", env) as env_url,
         serving("cogmentAPI.ServiceActorSP", actor) as actor_url,
-        orchestrating() as lifecycle,
+        orchestrating(**settings or {}) as lifecycle,
     ):
         watch = lifecycle.WatchTrials(TrialListRequest())
         await watch.initial_metadata()
@@ -148,7 +155,17 @@ async def run_trial(env: CountingEnv, actor: EchoActor, **params: Any) -> list[i
             if entry.state == common.ENDED:
                 break
         watch.cancel()
+        if settings and "prometheus_port" in settings:
+            env.page = await asyncio.to_thread(
+                read, f"http://127.0.0.1:{settings['prometheus_port']}/metrics"
+            )
     return states
+
+
+def read(url: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as reply:
+        return str(reply.read().decode())
 
 
 def expected_of_actor(steps: int) -> list[str]:
@@ -193,3 +210,42 @@ def test_a_trial_without_actors_is_refused() -> None:
         raise AssertionError("it was started")
 
     assert asyncio.run(main()) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_prometheus_is_told_of_trials_and_ticks() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env, start = CountingEnv(5), time.monotonic()
+    asyncio.run(run_trial(env, EchoActor(), {"prometheus_port": port}))
+    figures = dict(line.split() for line in env.page.splitlines() if not line.startswith("#"))
+    assert float(figures["orchestrator_trial_duration_seconds_count"]) == 1
+    assert float(figures["orchestrator_tick_duration_seconds_count"]) == 5
+    seconds = float(figures["orchestrator_tick_duration_seconds_sum"])
+    assert 0 < seconds < float(figures["orchestrator_trial_duration_seconds_sum"])
+    assert seconds < time.monotonic() - start
+
+
+def figures_of(meter: TickMeter) -> tuple[float, float]:
+    (family,) = meter.collect()
+    found = {sample.name.rpartition("_")[2]: sample.value for sample in family.samples}
+    return found["count"], found["sum"]
+
+
+def test_ticks_are_counted_from_the_first_observation_to_the_last() -> None:
+    def told(trial_id: str, state: common.TrialState, seconds: float, tick: int = 0) -> None:
+        duration = int(seconds * 1e9)
+        meter.notify(TrialInfo(trial_id=trial_id, state=state, trial_duration=duration, tick_id=tick))
+
+    running = {"b": (2, 5.0)}
+    meter = TickMeter(running.get)
+    for state in (common.INITIALIZING, common.PENDING, common.RUNNING):
+        told("a", state, 1.0)
+    told("b", common.RUNNING, 4.0)
+    assert figures_of(meter) == (2, 1.0)  # trial a is not in memory, b runs
+    told("a", common.TERMINATING, 3.0, 4)
+    told("a", common.ENDED, 60.0, 4)
+    assert figures_of(meter) == (6, 3.0)
+    told("b", common.ENDED, 6.0, 3)  # ended hard
+    told("c", common.ENDED, 9.0)  # never ran
+    assert figures_of(meter) == (7, 4.0)

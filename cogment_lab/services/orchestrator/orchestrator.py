@@ -11,7 +11,7 @@ from typing import IO
 from cogment_lab.services.directory import DirectoryServicer, DirectorySettings
 from cogment_lab.services.orchestrator.addresses import AddressBook
 from cogment_lab.services.orchestrator.hooks import read_params_file
-from cogment_lab.services.orchestrator.metrics import Metrics
+from cogment_lab.services.orchestrator.metrics import Metrics, TickMeter
 from cogment_lab.services.orchestrator.servicers import ClientActors, Lifecycle
 from cogment_lab.services.orchestrator.settings import OrchestratorSettings
 from cogment_lab.services.orchestrator.trials import Trials
@@ -80,7 +80,9 @@ class Orchestrator:
             self.port = await self._serve(served, self.settings.lifecycle_port)
             self.actor_port = await self._serve({_ACTORS: actors}, self.settings.actor_port)
         if self.settings.prometheus_port is not None:
-            self._metrics.serve(self.settings.prometheus_port, self.settings.host)
+            ticks = TickMeter(self._progress)
+            self.trials.watchers.add(ticks)
+            self._metrics.serve(self.settings.prometheus_port, self.settings.host, ticks)
         if self._directory is not None:
             self._addresses.use_directory(f"localhost:{self.port}")
         await self._register()
@@ -129,6 +131,10 @@ class Orchestrator:
                     use_ssl=self._credentials is not None,
                 )
             )
+
+    def _progress(self, trial_id: str) -> tuple[int, float] | None:
+        trial = self.trials.find(trial_id)
+        return None if trial is None else (trial.tick, trial.duration)
 
     def _write_status(self, status: bytes) -> None:
         path = self.settings.status_file

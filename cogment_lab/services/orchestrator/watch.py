@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from typing import Protocol
 
 from cogment_lab.wire.generated.orchestrator_pb2 import TrialInfo, TrialListEntry
 
-__all__ = ["Watcher", "Watchers"]
+__all__ = ["Listener", "Watcher", "Watchers"]
 
 
 class Watcher:
@@ -51,20 +52,30 @@ class Watcher:
         return await self._queue.get()
 
 
+class Listener(Protocol):
+    """Whoever hears of state changes."""
+
+    def notify(self, info: TrialInfo) -> None:
+        """Hear of a change."""
+
+    def close(self) -> None:
+        """Hear that there will be no more."""
+
+
 class Watchers:
     """Everybody who watches."""
 
     def __init__(self) -> None:
-        self._watchers: set[Watcher] = set()
+        self._watchers: set[Listener] = set()
 
     def __bool__(self) -> bool:
         return bool(self._watchers)
 
-    def add(self, watcher: Watcher) -> None:
+    def add(self, watcher: Listener) -> None:
         """Let ``watcher`` hear of changes from now on."""
         self._watchers.add(watcher)
 
-    def remove(self, watcher: Watcher) -> None:
+    def remove(self, watcher: Listener) -> None:
         """Forget ``watcher``."""
         self._watchers.discard(watcher)
 
