@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "services": {"services", "wire", "store", "specs", "trial"},
     "envs": {"envs", "core", "session_helpers", "utils", "wire", "specs", "trial"},
     "actors": {"actors", "core", "session_helpers", "utils", "wire", "specs", "trial"},
-    "humans": {"humans", "core", "session_helpers", "utils", "wire", "specs", "trial"},
+    "humans": {"humans", "core", "session_helpers", "utils", "wire", "store", "specs", "trial"},
     "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},
     "cli": {"cli", "algorithms", "integrations", "humans", "services", "wire", "store", "specs", "trial"},

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 from cogment_lab.integrations.gymnasium.acknowledge import find_unacknowledged
-from cogment_lab.integrations.gymnasium.recording import choose_record, open_recorder
+from cogment_lab.integrations.gymnasium.recording import choose_record, open_recorder, store_file
 from cogment_lab.integrations.gymnasium.seating import Seating
 from cogment_lab.integrations.gymnasium.streamline import streamline
 
@@ -116,7 +116,7 @@ class TrialEnv(gym.Env[Any, Any]):
         self._open = True
         config = self.config
         try:
-            self.trial.seat(config.seating.seats(self.env))
+            self.trial.seat(config.seating.seats(self.env, store_file(config.store)))
             if config.store is not None and self.record is not None:
                 self.trial.record_with(open_recorder(config, self.record, self.env, self.trial.fps))
         except BaseException:

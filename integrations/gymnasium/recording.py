@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cogment_lab.store import TrialStore
     from cogment_lab.trial.recorder import Recorder
 
-__all__ = ["RecordMode", "as_store", "choose_record", "default_store_path", "open_recorder"]
+__all__ = ["RecordMode", "as_store", "choose_record", "default_store_path", "open_recorder", "store_file"]
 
 RecordMode = Literal["full", "actions", "interventions"]
 _LOG = logging.getLogger("cogment_lab")
@@ -39,6 +39,12 @@ def as_store(store: Any) -> TrialStore:
     from cogment_lab.store import TrialStore
 
     return store if isinstance(store, TrialStore) else TrialStore(store)
+
+
+def store_file(store: Any) -> Path | None:
+    """Return the file behind a store (or its address), ``None`` for memory, another machine, or nothing."""
+    address = os.fspath(store) if isinstance(store, str | os.PathLike) else str(getattr(store, "path", ""))
+    return Path(address) if address and address != ":memory:" and "://" not in address else None
 
 
 def choose_record(record: str | None, space: gym.Space[Any]) -> RecordMode | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
@@ -39,6 +40,7 @@ class Seating:
     observers: Sequence[Any] = ()
     announce: bool = True
     _own_ui: WebUI | None = field(default=None, repr=False)
+    _store: Path | None = field(default=None, repr=False)
     _seated: Seats = field(default_factory=Seats, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +70,12 @@ class Seating:
         """Return who sits where, for the record."""
         return {role: "web" if _is_web(each) else type(each).__name__ for role, each in self._occupants()}
 
-    def seats(self, env: gym.Env[Any, Any]) -> Seats:
-        """Make (or return) the seats; starts a web page of our own where ``"web"`` was asked for."""
+    def seats(self, env: gym.Env[Any, Any], store: Path | None = None) -> Seats:
+        """Make (or return) the seats.
+
+        Where ``"web"`` was asked for, that is on the running page of ``store``, or on one of our own.
+        """
+        self._store = store
         if self.wants_frames and env.render_mode != "rgb_array":
             modes = env.metadata.get("render_modes", [])
             remedy = (
@@ -99,7 +105,7 @@ class Seating:
             from cogment_lab.humans import WebUI
 
             if self._own_ui is None:
-                self._own_ui = WebUI.on_free_port()
+                self._own_ui = WebUI.on_free_port(self._store)
                 if self.announce:
                     print(f"cogment_lab: take your seat at {self._own_ui.url}", flush=True)
             return self._own_ui.seat(role)
@@ -128,7 +134,7 @@ class Seating:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.player, self.teacher, self.evaluators, self.observers, self.announce = state
-        self._own_ui = None
+        self._own_ui = self._store = None
         self._seated = Seats()
 
 

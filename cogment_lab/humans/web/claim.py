@@ -10,21 +10,31 @@ from typing import IO, Any
 
 from cogment_lab.errors import SeatTakenError
 
-__all__ = ["Claim"]
+__all__ = ["Claim", "holder_of", "is_alive", "lock_file"]
 
 if sys.platform == "win32":
     import msvcrt
 
     _LOCKED_BYTE = 4096
 
-    def _lock(file: IO[str]) -> None:
+    def _lock(file: IO[str], shared: bool) -> None:
         file.seek(_LOCKED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        file.seek(0)
 else:
     import fcntl
 
-    def _lock(file: IO[str]) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(file: IO[str], shared: bool) -> None:
+        fcntl.flock(file.fileno(), (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def lock_file(file: IO[str], *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed; return ``False`` when another process (or handle) holds it."""
+    try:
+        _lock(file, shared)
+    except OSError:
+        return False
+    return True
 
 
 class Claim:
@@ -41,9 +51,7 @@ class Claim:
 
     def __init__(self, path: Path, seat: str, env_id: str) -> None:
         self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  # held as long as the seat
-        try:
-            _lock(self._file)
-        except OSError:
+        if not lock_file(self._file):
             holder = holder_of(path)
             self._file.close()
             whose = f"{holder['env_id']} in process {holder['pid']}" if holder else "another environment"
@@ -51,7 +59,7 @@ class Claim:
                 f"the seat {seat!r} is held by {whose}, and a seat belongs to one environment at a time: "
                 "close that one, ask the page for a second seat (ui.seat(role, name=...)), or make this "
                 "environment (an evaluation's, say) without a teacher"
-            ) from None
+            )
         self._file.truncate(0)
         self._file.write(json.dumps({"pid": os.getpid(), "env_id": env_id}))
         self._file.flush()

@@ -7,18 +7,19 @@ writer; counters are single aligned 8-byte stores, made after the data they anno
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FrameBoard", "SeatMemory", "now_ns"]
+__all__ = ["Frame", "FrameBoard", "SeatMemory", "now_ns"]
 
 _RING_SLOTS = 256
 _SLOT_BYTES = 1024
@@ -144,6 +145,24 @@ class SeatMemory:
         self._map.close()
 
 
+class Frame(NamedTuple):
+    """A frame as the trial put it.
+
+    Attributes:
+        sequence: Counts the frames of its board.
+        tick: What it shows.
+        time_ns: When it was put.
+        taken_messages: How many of the server's messages the trial had taken by then.
+        pixels: ``(height, width, 3) uint8``.
+    """
+
+    sequence: int
+    tick: int
+    time_ns: int
+    taken_messages: int
+    pixels: npt.NDArray[np.uint8]
+
+
 class FrameBoard:
     """The newest frames of a seat, in a file sized for them.
 
@@ -168,6 +187,9 @@ class FrameBoard:
     def announce(cls, memory: SeatMemory, height: int, width: int) -> FrameBoard:
         """Make a new board on the trial's side and let the server know."""
         words = memory.words
+        if words[FRAME_GENERATION] > 1:  # the one before the last: nobody reads it any more
+            with contextlib.suppress(OSError):  # on Windows, while somebody still maps it
+                memory.path.with_suffix(f".frames{words[FRAME_GENERATION] - 1}").unlink(missing_ok=True)
         board = cls(memory, words[FRAME_GENERATION] + 1, height, width)
         words[FRAME_HEIGHT], words[FRAME_WIDTH] = height, width
         words[FRAME_SEQ] = 0
@@ -190,13 +212,13 @@ class FrameBoard:
         """Write a frame ``(height, width, 3) uint8``; the one before stays readable."""
         following = self._words[FRAME_SEQ] + 1
         start = (following % _FRAME_SLOTS) * self._slot
-        header = np.array([tick & 0xFFFFFFFF, now_ns()], np.uint64)
-        self._bytes[start : start + 16] = header.view(np.uint8)
+        header = np.array([tick & 0xFFFFFFFF, now_ns(), self._words[READ]], np.uint64)
+        self._bytes[start : start + 24] = header.view(np.uint8)
         self._bytes[start + _FRAME_HEADER : start + self._slot] = frame.reshape(-1)
         self._words[FRAME_SEQ] = following
 
-    def get(self, after: int) -> tuple[int, int, int, npt.NDArray[np.uint8]] | None:
-        """Return ``(seq, tick, time in ns, frame)`` of the newest frame, ``None`` for none after ``after``.
+    def get(self, after: int) -> Frame | None:
+        """Return the newest frame, ``None`` for none after ``after``.
 
         Of the three slots the writer uses the one after the newest: a reader that copies within two frame
         times reads whole frames; a slower one tries again.
@@ -206,15 +228,13 @@ class FrameBoard:
             if sequence in (0, after):
                 return None
             start = (sequence % _FRAME_SLOTS) * self._slot
-            header = self._bytes[start : start + 16].copy().view(np.uint64)
-            frame = self._bytes[start + _FRAME_HEADER : start + self._slot].copy()
+            tick, put, taken = self._bytes[start : start + 24].copy().view(np.uint64).tolist()
+            pixels = self._bytes[start + _FRAME_HEADER : start + self._slot].copy()
             if self._words[FRAME_SEQ] - sequence < _FRAME_SLOTS - 1:
-                return sequence, int(header[0]), int(header[1]), frame.reshape(self.shape)
+                return Frame(sequence, tick, put, taken, pixels.reshape(self.shape))
         return None
 
-    def close(self, *, remove: bool = False) -> None:
-        """Unmap, and remove the file where it is no longer needed."""
+    def close(self) -> None:
+        """Unmap; the file stays."""
         del self._bytes
         self._map.close()
-        if remove:
-            self.path.unlink(missing_ok=True)

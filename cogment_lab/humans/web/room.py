@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import logging
-import struct
-import time
+import contextlib
+from collections import deque
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from cogment_lab.humans.web.claim import holder_of, is_alive
 from cogment_lab.humans.web.memory import (
     ACTIVE,
     DRIVING,
     FRAME_GENERATION,
+    FRAME_SEQ,
     INSIDE,
     SERVER_ALIVE,
     STATUS_SEQ,
     VIEWER_FPS,
     VIEWERS,
+    WRITTEN,
     FrameBoard,
     SeatMemory,
     now_ns,
 )
+from cogment_lab.humans.web.picture import Kind, Shot
+from cogment_lab.humans.web.story import Story
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.viewer import Viewer
 
 __all__ = ["Room"]
 
-_LOG = logging.getLogger("cogment_lab.humans")
-_FRAME_HEADER = struct.Struct("<IIIId")
-_JPEG = 1
 _LEARNING_NS = 150_000_000
-_ALIVE_CHECK_SECONDS = 0.5
-_IDLE_SECONDS = 0.05
-_LIVE_SECONDS = 0.002
-_STATUS_SECONDS = 0.05
-_QUALITY = 85
+_SPECTATORS_PICTURES = 900  # a second, all of a seat's spectators together
+_FEWEST_FPS, _MOST_FPS = 2, 60
+_INPUTS_REMEMBERED = 512
+_GREETED = ("keymap", "controls")
 
 
 class Room:
@@ -52,27 +47,28 @@ class Room:
         folder: Where the seat's files are.
         name: The seat's name.
         role: What its driver may do.
+        encoders: Threads that encode.
     """
 
-    def __init__(self, folder: Path, name: str, role: str) -> None:
+    def __init__(self, folder: Path, name: str, role: str, encoders: Executor) -> None:
         self.name = name
         self.role = role
         self.memory = SeatMemory(folder / f"{name}.seat")
         self.viewers: list[Viewer] = []
         self.driver: Viewer | None = None
         self.status: dict[str, Any] = {"type": "status", "state": "waiting"}
-        self.frame: tuple[int, bytes] | None = None
+        self.story = Story(dict(self.status), None)
+        self.shot: Shot | None = None
         self.shown_tick = 0
         self._lock_path = folder / f"{name}.lock"
         self._status_seq = 0
         self._frame_seq = 0
+        self._sequence = 0
         self._board: FrameBoard | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def env_id(self) -> str | None:
-        """The environment that the seat is in, ``None`` before one took it."""
-        return self.status.get("env_id")
+        self._encoders = encoders
+        self._pictures: dict[Kind, asyncio.Future[bytes | None]] = {}
+        self._inputs: deque[tuple[int, int]] = deque(maxlen=_INPUTS_REMEMBERED)
+        self._driver_input = 0
 
     @property
     def learning(self) -> bool:
@@ -81,33 +77,70 @@ class Room:
         running = self.status.get("state") in ("running", "between") and self.status.get("pace") != "max"
         return bool(running and not words[INSIDE] and now_ns() - words[ACTIVE] > _LEARNING_NS)
 
+    @property
+    def holder(self) -> dict[str, Any] | None:
+        """``pid`` and ``env_id`` of the living process that holds the seat."""
+        holder = holder_of(self._lock_path)
+        return holder if holder is not None and is_alive(holder["pid"]) else None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the lobby says of the seat."""
+        holder = self.holder
+        return {
+            "name": self.name,
+            "role": self.role,
+            "env_id": holder["env_id"] if holder is not None else self.status.get("env_id"),
+            "held": holder is not None,
+            "state": self.status["state"] if self.viewers else "running" if holder else "waiting",
+            "occupied": self.driver is not None,
+            "driver": self.driver.person if self.driver is not None else None,
+            "viewers": len(self.viewers),
+        }
+
     # --- who looks ---
 
     def enter(self, viewer: Viewer) -> None:
         """Let somebody look; whoever comes first, or comes back, drives."""
         self.viewers.append(viewer)
-        if self.driver is None and self.role != "observer":
-            self.driver = viewer
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._watch())
-            self._task.add_done_callback(_report)
+        if self.driver is None and viewer.may_drive:
+            self._seat(viewer)
+        self._share_rate()
         self.tell_trial()
+        self._follow_status()
 
     def leave(self, viewer: Viewer) -> None:
         """Somebody is gone; a driver's controls go back to the agent."""
         self.viewers.remove(viewer)
         if self.driver is viewer:
-            self.driver = next((each for each in self.viewers if each.client == viewer.client), None)
+            again = (each for each in self.viewers if each.client == viewer.client and each.may_drive)
+            self._seat(next(again, None))
+        self._share_rate()
         self.tell_trial()
 
     def move_to(self, viewer: Viewer) -> None:
         """Let another tab drive."""
+        if self.driver is viewer:
+            return
         self.driver = None
         self.tell_trial()
-        self.driver = viewer
+        self._seat(viewer)
         self.tell_trial()
+
+    def _seat(self, viewer: Viewer | None) -> None:
+        self.driver = viewer
+        self._inputs.clear()
+        self._driver_input = 0
         for each in self.viewers:
             each.greet()
+
+    def _share_rate(self) -> None:
+        """Spectators share what the server can send, so that they never slow the driver."""
+        spectators = [viewer for viewer in self.viewers if viewer is not self.driver]
+        share = _SPECTATORS_PICTURES / max(len(spectators), 1)
+        for viewer in spectators:
+            viewer.limit_rate(min(_MOST_FPS, max(_FEWEST_FPS, share)))
+        if self.driver is not None:
+            self.driver.limit_rate(_MOST_FPS)
 
     def tell_trial(self) -> None:
         """Tell the trial who is there: it renders and keeps pace only for those."""
@@ -118,59 +151,88 @@ class Room:
         words[VIEWER_FPS] = max((viewer.frame_rate for viewer in visible), default=0)
         words[VIEWERS] = len(visible)
 
+    def post(self, message: dict[str, Any], number: int = 0) -> bool:
+        """Hand the trial a message; ``number`` is the driver's own for an input, to find it in a picture."""
+        if not self.memory.post(message):
+            return False
+        if number:
+            self._inputs.append((self.memory.words[WRITTEN], number))
+        return True
+
     async def close(self) -> None:
-        """End the watch and every connection."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        """End every connection."""
         for viewer in list(self.viewers):
             await viewer.stop()
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        self._board = self.shot = None
+        self._pictures = {}
 
     # --- what they see ---
 
-    async def _watch(self) -> None:
-        """Follow the trial's status and frames while anybody looks."""
-        next_status = next_check = 0.0
-        while True:
-            now = time.monotonic()
-            self.memory.words[SERVER_ALIVE] = now_ns()
-            fresh = False
-            if self.viewers:
-                if now >= next_check:
-                    next_check = now + _ALIVE_CHECK_SECONDS
-                    self._check_alive()
-                    self.tell_trial()  # a trial that found the server too slow has forgotten its viewers
-                fresh = await self._follow_frame()
-                if now >= next_status:
-                    next_status = now + _STATUS_SECONDS
-                    self._follow_status()
-                    for viewer in self.viewers:
-                        viewer.wake()
-            await asyncio.sleep(0 if fresh else _LIVE_SECONDS if self.viewers else _IDLE_SECONDS)
+    def look(self) -> None:
+        """Notice a new frame, and wake whoever may want it; called every few milliseconds."""
+        words = self.memory.words
+        words[SERVER_ALIVE] = now_ns()
+        generation = words[FRAME_GENERATION]
+        if self._board is None or self._board.generation != generation:
+            self._board = FrameBoard.current(self.memory)  # the former's map goes with its last picture
+            self._frame_seq = 0
+        sequence = words[FRAME_SEQ]
+        if self._board is None or sequence in (0, self._frame_seq):
+            return
+        self._frame_seq = sequence
+        self._sequence += 1
+        self.shot = Shot(self._board, self._sequence)
+        self._pictures = {}
+        for viewer in self.viewers:
+            viewer.wake()
+
+    async def picture(self, kind: Kind) -> tuple[int, bytes] | None:
+        """Return number and message of the newest frame's picture, ``None`` when there is none to see.
+
+        Viewers who want the same kind of the same frame share one encoding.
+        """
+        shot = self.shot
+        if shot is None:
+            return None
+        future = self._pictures.get(kind)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            future = self._pictures[kind] = loop.run_in_executor(self._encoders, shot.encode, kind)
+        data = await asyncio.shield(future)
+        if data is None:
+            return None
+        self.shown_tick = shot.tick
+        while self._inputs and self._inputs[0][0] <= shot.taken_messages:
+            self._driver_input = self._inputs.popleft()[1]
+        return shot.sequence, shot.header(kind, self._driver_input) + data
+
+    def follow(self) -> None:
+        """Notice a new status, and wake everybody; called some times a second."""
+        self._follow_status()
+        for viewer in self.viewers:
+            viewer.wake()
 
     def _follow_status(self) -> None:
         sequence = self.memory.words[STATUS_SEQ]
-        if sequence != self._status_seq:
-            status = self.memory.status()
-            if status is not None:
-                self._status_seq = sequence
-                changed = status.get("keymap") != self.status.get("keymap")
-                self.status = status
-                if changed:
-                    for viewer in self.viewers:
-                        viewer.greet()
+        if sequence != self._status_seq and (status := self.memory.status()) is not None:
+            self._status_seq = sequence
+            if any(status.get(name) != self.status.get(name) for name in _GREETED):
+                for viewer in self.viewers:
+                    viewer.greet()
+            self.status = status
         learning = self.learning
-        self.status["learning"] = learning
         idle = (now_ns() - self.memory.words[ACTIVE]) / 1e9
-        self.status["learning_s"] = round(idle, 1) if learning else 0.0
-        self.status["viewers"] = len(self.viewers)
+        fields = {key: value for key, value in self.status.items() if key not in _GREETED}
+        fields["learning"] = learning
+        fields["learning_s"] = round(idle, 1) if learning else 0.0
+        fields["viewers"] = len(self.viewers)
+        if fields != self.story.fields:
+            self.story.forget_before()
+            self.story = Story(fields, self.story)
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
         """Notice a training process that died without a word."""
+        self.tell_trial()  # a trial that found the server too slow has forgotten its viewers
         if self.status.get("state") not in ("running", "between", "waiting"):
             return
         holder = holder_of(self._lock_path)
@@ -178,34 +240,13 @@ class Room:
             self.status["state"] = "lost"
             self.status["crash"] = f"the training process {holder['pid']} is gone"
 
-    async def _follow_frame(self) -> bool:
-        """Encode the newest frame once for all; return whether there was one."""
-        generation = self.memory.words[FRAME_GENERATION]
-        if self._board is None or self._board.generation != generation:
-            if self._board is not None:
-                self._board.close()
-            self._board = FrameBoard.current(self.memory)
-            self._frame_seq = 0
-        newest = self._board.get(self._frame_seq) if self._board is not None else None
-        if newest is None:
-            return False
-        self._frame_seq, tick, taken, pixels = newest
-        image = await asyncio.to_thread(_encode, pixels)
-        sequence = (self.frame[0] if self.frame is not None else 0) + 1
-        header = _FRAME_HEADER.pack(_JPEG, sequence, tick, 0, taken / 1e6)
-        self.frame = (sequence, header + image)
-        for viewer in self.viewers:
-            viewer.wake()
-        return True
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """Say on the server's log why a watch ended, unless it was told to."""
-    if not task.cancelled() and task.exception() is not None:
-        _LOG.error("the watch of a seat ended", exc_info=task.exception())
-
-
-def _encode(pixels: npt.NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
-    return buffer.getvalue()
+    def remove_files(self) -> None:
+        """Remove what nobody needs any more."""
+        self.memory.close()
+        for path in [
+            *self.memory.path.parent.glob(f"{self.name}.frames*"),
+            self.memory.path,
+            self._lock_path,
+        ]:
+            with contextlib.suppress(OSError):  # on Windows, while somebody still maps it
+                path.unlink(missing_ok=True)

@@ -19,13 +19,15 @@ from typing import Any
 import uvicorn
 
 from cogment_lab.humans.web.app import PageConfig, make_app
+from cogment_lab.humans.web.rendezvous import Meeting, Rendezvous
 
 __all__: list[str] = []
 
-_BACKLOG = 64
+_BACKLOG = 256
 _LARGEST_MESSAGE = 8 * 1024
 _STOP_SECONDS = 1
 _WATCH_SECONDS = 0.5
+_SWITCH_SECONDS = 0.001  # encoders and the event loop share one interpreter
 
 
 def _answer(**fields: Any) -> None:
@@ -69,6 +71,22 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 def main() -> None:
     """Read the configuration, answer, serve."""
     config = json.loads(sys.stdin.readline())
+    store = Path(config["store"]) if config["store"] else None
+    rendezvous = None
+    if config["publish"] and store is not None:
+        try:
+            rendezvous = Rendezvous(store)
+        except BlockingIOError:
+            _answer(error="served")
+            return
+    try:
+        _run(config, store, rendezvous)
+    finally:
+        if rendezvous is not None:
+            rendezvous.close()
+
+
+def _run(config: dict[str, Any], store: Path | None, rendezvous: Rendezvous | None) -> None:
     try:
         listener = _listen(config["host"], config["port"])
     except OSError as error:
@@ -82,23 +100,36 @@ def main() -> None:
         port=port,
         public_url=config["public_url"],
         origins=tuple(config["origins"]),
+        store=store,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(page),
-            log_level="warning",
-            access_log=False,
-            root_path=config["root_path"],
-            ws_max_size=_LARGEST_MESSAGE,
-            ws_per_message_deflate=False,
-            ws_ping_interval=5.0,
-            ws_ping_timeout=10.0,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-            server_header=False,
+    served = uvicorn.Config(
+        make_app(page),
+        log_level="warning",
+        access_log=False,
+        root_path=config["root_path"],
+        ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        ws_ping_interval=5.0,
+        ws_ping_timeout=10.0,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        server_header=False,
+    )
+    if rendezvous is not None:
+        rendezvous.publish(
+            Meeting(
+                folder=config["folder"],
+                host=config["host"],
+                port=port,
+                token=config["token"],
+                public_url=config["public_url"],
+                root_path=config["root_path"],
+                pid=os.getpid(),
+            )
         )
-    )
+    sys.setswitchinterval(_SWITCH_SECONDS)
     _answer(port=port, pid=os.getpid())
-    asyncio.run(_serve(server, listener))
+    with asyncio.Runner(loop_factory=served.get_loop_factory()) as runner:
+        runner.run(_serve(uvicorn.Server(served), listener))
 
 
 if __name__ == "__main__":

@@ -1,32 +1,33 @@
-"""The owner's side of the page: starts the server's process, hands out seats, ends it."""
+"""The owner's side of the page: starts its server or joins a running one, hands out seats."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import os
 import re
 import secrets
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
-import threading
-from collections import deque
+import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 from cogment_lab.errors import ConfigurationError, PortInUseError, SeatLostError
+from cogment_lab.humans.web.access import Access
+from cogment_lab.humans.web.offer import offer_free_seat, offer_seat, withdraw_seat
+from cogment_lab.humans.web.rendezvous import find_page
 from cogment_lab.humans.web.seat import WebSeat
+from cogment_lab.humans.web.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from cogment_lab.humans.web.notebook import SeatFrame
 
 __all__ = ["WebUI"]
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 3.0
+_JOIN_SECONDS = 5.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ROLES = ("teacher", "player", "evaluator", "observer")
 
@@ -43,8 +44,11 @@ class WebUI:
         host: Address to listen on.
         token: What a browser must show; a random one by default. It is part of :attr:`url`.
         public_url: The address people use when a proxy stands before the page.
-        origins: Further web origins that may open a seat's socket.
+        origins: Further web origins that may open a seat's socket, or show the page in a frame.
         root_path: Path under which a proxy serves the page.
+        store: Path of a store whose trials the page shows. Where a page of that store runs already, in any
+            process of this user (``cogmentlab serve``), this is a handle of that one, whatever else was asked
+            for; otherwise others find this one by the store.
 
     Raises:
         PortInUseError: when the server starts and the port is taken; the message names a free one.
@@ -63,32 +67,43 @@ class WebUI:
         public_url: str | None = None,
         origins: tuple[str, ...] = (),
         root_path: str = "",
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"port={port} lies outside 0 to 65535")
-        if token is not None and len(token) < 8:
-            raise ConfigurationError("token is shorter than 8 characters: anybody could guess it")
+        if token is not None and not (len(token) >= 8 and re.fullmatch(r"[A-Za-z0-9._~-]+", token)):
+            raise ConfigurationError(
+                "token: at least 8 characters, or anybody could guess it, and of letters, digits and ._~- "
+                "only, since it travels in addresses"
+            )
         self.host = host
         self.token = token if token is not None else secrets.token_urlsafe(18)
         self.public_url = public_url
         self.origins = tuple(origins)
         self.root_path = root_path.rstrip("/")
+        self.store = Path(store).absolute() if store is not None else None
+        self._publish = self.store is not None
         self._asked_port = port
         self._port: int | None = None
         self._folder: Path | None = None
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ServerProcess | None = None
         self._owner = 0
-        self._log: deque[str] = deque(maxlen=60)
-        self._log_thread: threading.Thread | None = None
+        self._joined = False
+        self._offered: dict[str, str] = {}
 
     @classmethod
-    def on_free_port(cls) -> Self:
-        """Return a started page on port 8000, or on any free one where that is taken."""
-        ui = cls()
+    def on_free_port(cls, store: str | os.PathLike[str] | None = None) -> Self:
+        """Return a started page on port 8000, or on any free one where that is taken.
+
+        It joins the running page of ``store`` if there is one; one that it starts ends with this process,
+        and is not for others to join.
+        """
+        ui = cls(store=store)
+        ui._publish = False
         try:
             ui.start()
         except PortInUseError:
-            ui = cls(port=0)
+            ui._asked_port = 0
             ui.start()
         return ui
 
@@ -101,17 +116,48 @@ class WebUI:
 
     @property
     def url(self) -> str:
-        """The address to open, token included."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        base = self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.root_path}"
-        return f"{base.rstrip('/')}/?{urlencode({'token': self.token})}"
+        """The address to open, token included: the one free seat, or the lobby where there is a choice."""
+        return self._address("", token=self._token())
+
+    @property
+    def lobby_url(self) -> str:
+        """The address of the list of seats and trials, token included."""
+        return self._address("lobby", token=self._token())
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether another process runs this page."""
+        return self._joined
+
+    def link(self, seat: str | WebSeat, *, watch: bool = False) -> str:
+        """Return an address that opens one seat only.
+
+        Args:
+            seat: The seat, or its name.
+            watch: Whoever comes by this link sees everything and can do nothing.
+        """
+        name = seat if isinstance(seat, str) else seat.name
+        return self._address("", token=Access(self._token()).seat_token(name, watch=watch), seat=name)
+
+    def display(
+        self, seat: str | WebSeat | None = None, width: str | int = "100%", height: int = 760
+    ) -> SeatFrame:
+        """Show the page, or one seat, in a notebook's cell.
+
+        Returns:
+            What a notebook shows as a frame with the page in it, and a link for where frames are forbidden.
+        """
+        from cogment_lab.humans.web.notebook import SeatFrame
+
+        return SeatFrame(self.link(seat) if seat is not None else self.url, width, height)
 
     def seat(self, role: str, name: str | None = None, keymap: Any = None, patience: float = 30.0) -> WebSeat:
         """Return a seat on this page.
 
         Args:
             role: ``"teacher"``, ``"player"``, ``"evaluator"`` or ``"observer"``.
-            name: Unique on this page, the role by default; the same name is the same seat.
+            name: Unique on this page, the role by default; the same name is the same seat. On a page that
+                another process runs the default is the first of ``teacher``, ``teacher-2``... that is free.
             keymap: ``["no-op", "ArrowLeft", ...]``, ``{"ArrowLeft": action}`` or a :class:`KeyMap`; ``None``
                 takes the shipped one for the environment.
             patience: Seconds that a turn-based environment waits for a key.
@@ -121,22 +167,26 @@ class WebUI:
         """
         if role not in _ROLES:
             raise ConfigurationError(f"role={role!r} is unknown; choose one of {', '.join(_ROLES)}")
-        name = name if name is not None else role
-        if not _NAME.fullmatch(name):
+        if name is not None and not _NAME.fullmatch(name):
             raise ConfigurationError(f"name={name!r}: letters, digits, '-' and '_' only, at most 64")
         self.start()
         assert self._folder is not None
-        (self._folder / f"{name}.json").write_text(json.dumps({"name": name, "role": role}), encoding="utf-8")
+        if name is None:
+            name = self._offered.get(role, role)
+            if self._joined and role not in self._offered:
+                name = self._offered[role] = offer_free_seat(self._folder, role)
+        offer_seat(self._folder, name, role)
+        self._offered.setdefault(name, name)
         return WebSeat(self._folder, name, role, keymap, patience)
 
     def start(self) -> None:
-        """Start the server's process, where that was not done yet.
+        """Join the running page of the store, or start the server's process, where that was not done yet.
 
         Raises:
             PortInUseError: the port is taken.
             SeatLostError: the process did not come up; the message holds what it said.
         """
-        if self._port is not None:
+        if self._port is not None or self._join():
             return
         folder = Path(tempfile.mkdtemp(prefix="cogment_lab-"))
         config = {
@@ -147,91 +197,81 @@ class WebUI:
             "public_url": self.public_url,
             "origins": list(self.origins),
             "root_path": self.root_path,
+            "store": str(self.store) if self.store is not None else None,
+            "publish": self._publish,
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cogment_lab.humans.web.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        assert process.stdin is not None
-        self._log_thread = threading.Thread(target=self._drain, args=(process,), daemon=True)
-        self._log_thread.start()
         try:
-            process.stdin.write(json.dumps(config) + "\n")
-            process.stdin.flush()
-            answer = self._first_line(process)
-        except BaseException as error:
-            self._end(process)
+            process = ServerProcess(config)
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise SeatLostError(f"the page's server did not start:\n{self._tail()}") from None
             raise
-        if "error" in answer:
-            self._end(process)
+        error = process.answer.get("error")
+        if error is not None:
             shutil.rmtree(folder, ignore_errors=True)
-            if answer["error"] == "port_in_use":
-                raise PortInUseError(
-                    f"port {self._asked_port} of {self.host} is in use: pass "
-                    f"WebUI(port={_free_port(self.host)}), which is free now, or port=0 for any"
-                )
-            raise SeatLostError(f"the page's server did not start: {answer['error']}")
-        self._folder, self._process, self._port = folder, process, answer["port"]
+            self._fail(error)
+            return
+        self._folder, self._process, self._port = folder, process, process.answer["port"]
         self._owner = os.getpid()
         atexit.register(self.close)
 
+    def _fail(self, error: str) -> None:
+        """Join the page that somebody else started at the same time, or raise."""
+        if error == "served":
+            deadline = time.monotonic() + _JOIN_SECONDS
+            while not self._join():
+                if time.monotonic() > deadline:
+                    raise SeatLostError(f"another page holds {self.store}, and does not say where it is")
+                time.sleep(0.05)
+            return
+        if error == "port_in_use":
+            raise PortInUseError(
+                f"port {self._asked_port} of {self.host} is in use: pass "
+                f"WebUI(port={_free_port(self.host)}), which is free now, or port=0 for any"
+            )
+        raise SeatLostError(f"the page's server did not start: {error}")
+
+    def _join(self) -> bool:
+        """Become a handle of the store's running page, if there is one."""
+        meeting = find_page(self.store) if self.store is not None else None
+        if meeting is None:
+            return False
+        self.host, self.token, self.public_url = meeting.host, meeting.token, meeting.public_url
+        self.root_path = meeting.root_path
+        self._folder, self._port, self._joined = Path(meeting.folder), meeting.port, True
+        self._owner = os.getpid()
+        atexit.register(self.close)
+        return True
+
     def close(self) -> None:
-        """End the server and remove its files; a handle that does not own the server does nothing."""
-        process, self._process = self._process, None
-        if process is None or os.getpid() != self._owner:  # a forked child is no owner
+        """End the server and remove its files; on another's page, withdraw the seats. A copy does nothing."""
+        if self._port is None or os.getpid() != self._owner:  # a forked child is no owner
             return
         atexit.unregister(self.close)
-        self._end(process)
-        self._port = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        process, self._process = self._process, None
+        folder, self._folder = self._folder, None
+        self._port, self._owner = None, 0
+        assert folder is not None
+        if process is not None:
+            process.end()
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        for name in set(self._offered.values()):
+            withdraw_seat(folder, name)
+        self._offered = {}
+        self._joined = False
 
-    def _end(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # the server's sign to stop
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_SECONDS)
-        if self._log_thread is not None:
-            self._log_thread.join(_STOP_SECONDS)
-            self._log_thread = None
-        process.stdout.close()
-        process.stderr.close()
+    def is_running(self) -> bool:
+        """Return whether the server of this page, started here, has not ended."""
+        return self._process is not None and self._process.is_running()
 
-    def _drain(self, process: subprocess.Popen[str]) -> None:
-        """Keep the last lines of what the server says, for an error message."""
-        assert process.stderr is not None
-        for line in process.stderr:
-            self._log.append(line.rstrip())
+    def _token(self) -> str:
+        self.start()  # which may join a page with another token
+        return self.token
 
-    def _tail(self) -> str:
-        return "\n".join(self._log)
-
-    def _first_line(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        """Return the server's answer: its port, or what went wrong."""
-        assert process.stdout is not None
-        killer = threading.Timer(_START_SECONDS, process.kill)  # ends the readline below
-        killer.start()
-        try:
-            line = process.stdout.readline()
-        finally:
-            killer.cancel()
-        if not line:
-            process.wait(_STOP_SECONDS)
-            raise SeatLostError(f"the page's server ended at once:\n{self._tail()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+    def _address(self, path: str, **query: str) -> str:
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        base = self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.root_path}"
+        return f"{base.rstrip('/')}/{path}?{urlencode(query)}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -247,10 +287,7 @@ class WebUI:
 
     def __getstate__(self) -> dict[str, Any]:
         self.start()
-        state = self.__dict__.copy()
-        state["_process"] = state["_log_thread"] = None
-        state["_log"] = deque(maxlen=60)
-        return state
+        return {**self.__dict__, "_process": None, "_owner": 0}
 
 
 def _free_port(host: str) -> int:

@@ -1,30 +1,30 @@
-"""One browser tab at a seat: what it is sent, what it may say."""
+"""One browser tab at a seat: what it is sent."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from cogment_lab.humans.web.memory import now_ns
+from cogment_lab.humans.web.flow import Flow
+from cogment_lab.humans.web.hearing import Hearing
+from cogment_lab.humans.web.picture import STEPS, Kind
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.room import Room
+    from cogment_lab.humans.web.story import Story
 
 __all__ = ["Viewer"]
 
-_FRAMES_IN_FLIGHT = 2
 _MESSAGES_PER_SECOND = 200
 _INPUT_TIMEOUT = 1.0
-_REQUESTS = frozenset({"take", "release", "pause", "resume", "step", "stop", "save", "discard"})
-_PACES = frozenset({"max", "live", "half", "quarter", "step"})
-_MOST_KEYS = 16
-_LONGEST_TEXT = 2000
+_SLOW_STATUS_SECONDS = 0.2
+_MOST_REPLIES = 2
 
 
 class Viewer:
@@ -34,26 +34,65 @@ class Viewer:
         websocket: Accepted already.
         room: The seat it looks at.
         client: Survives a reload of the tab, so that the same person drives again.
+        may_act: Whether its link lets it drive.
+        watches: It came only to look.
+        patches: It understands ``patch`` messages.
+        person: What the person wants to be called.
     """
 
-    frame_rate = 60
-
-    def __init__(self, websocket: WebSocket, room: Room, client: str) -> None:
+    def __init__(
+        self,
+        websocket: WebSocket,
+        room: Room,
+        *,
+        client: str,
+        may_act: bool,
+        watches: bool = False,
+        patches: bool = False,
+        person: str = "",
+    ) -> None:
         self.client = client
+        self.person = person or None
+        self.may_act = may_act and room.role != "observer"
+        self.watches = watches
         self.visible = True
+        self.heard = time.monotonic()
+        self.replies: deque[dict[str, Any]] = deque(maxlen=_MOST_REPLIES)
+        self.kind = Kind()
+        self.flow = Flow(len(STEPS))
+        self._own_fps = self._allowed_fps = self.flow.max_fps
         self._socket = websocket
         self._room = room
+        self._hearing = Hearing(self, room)
+        self._patches = patches
         self._changed = asyncio.Event()
         self._greeting = True
-        self._in_flight: list[int] = []
-        self._acked_frame = 0
-        self._sent_status = ""
-        self._painted: float | None = None
-        self._replies: list[dict[str, Any]] = []
-        self._held: list[str] = []
-        self._heard = time.monotonic()
+        self._known: Story | None = None
+        self._next_status = 0.0
+        self._sent_sequence = 0
         self._window_start = time.monotonic()
         self._window_count = 0
+
+    @property
+    def may_drive(self) -> bool:
+        """Whether a free seat is for this tab."""
+        return self.may_act and not self.watches
+
+    @property
+    def drives(self) -> bool:
+        """Whether what this tab asks for is done."""
+        return self._room.driver is self
+
+    @property
+    def frame_rate(self) -> int:
+        """Pictures per second that are worth rendering for this tab."""
+        return self.flow.rate
+
+    def limit_rate(self, fps: float | None = None, own: float | None = None) -> None:
+        """Send at most so many pictures a second: what the room allows, what the tab itself asked for."""
+        self._allowed_fps = self._allowed_fps if fps is None else fps
+        self._own_fps = self._own_fps if own is None else own
+        self.flow.max_fps = min(self._allowed_fps, self._own_fps)
 
     async def serve(self) -> None:
         """Talk with the tab until it is gone."""
@@ -69,7 +108,7 @@ class Viewer:
                     break
                 text = message.get("text")
                 if text is not None:
-                    self._hear(text)
+                    self._hearing.hear(text)
         except WebSocketDisconnect:
             return
         finally:
@@ -91,49 +130,60 @@ class Viewer:
         self._greeting = True
         self.wake()
 
-    # --- to the tab ---
-
     async def _send_all(self) -> None:
-        """Send what is new; a frame only when the tab has seen the ones before."""
+        """Send what is new; what a slow tab misses in the meantime is not kept for it."""
+        room = self._room
         while True:
             await self._changed.wait()
             self._changed.clear()
-            room = self._room
             if self._greeting:
                 self._greeting = False
-                await self._send(
-                    {
-                        "type": "hello",
-                        "seat": {"name": room.name, "role": room.role},
-                        "driving": room.driver is self,
-                        "keymap": room.status.get("keymap"),
-                        "controls": room.status.get("controls"),
-                    }
-                )
-            while self._replies:
-                await self._send(self._replies.pop(0))
-            status = json.dumps({k: v for k, v in room.status.items() if k not in ("keymap", "controls")})
-            if status != self._sent_status:
-                self._sent_status = status
-                await self._socket.send_text(status)
-            if self._wants(room.frame):
-                assert room.frame is not None
-                self._in_flight.append(room.frame[0])
-                await self._socket.send_bytes(room.frame[1])
-            if room.driver is self and time.monotonic() - self._heard > _INPUT_TIMEOUT and self._held:
-                self._hold([])
+                await self._send(self._greet())
+            while self.replies:
+                await self._send(self.replies.popleft())
+            await self._send_status(room.story)
+            await self._send_picture()
+            if self.drives and time.monotonic() - self.heard > _INPUT_TIMEOUT:
+                self._hearing.let_go()
 
-    def _wants(self, frame: tuple[int, bytes] | None) -> bool:
-        """Return whether to send that frame: it is new, the tab looks, and keeps up."""
-        if frame is None or not self.visible or len(self._in_flight) >= _FRAMES_IN_FLIGHT:
-            return False
-        newest = self._in_flight[-1] if self._in_flight else self._acked_frame
-        return frame[0] > newest
+    def _greet(self) -> dict[str, Any]:
+        room = self._room
+        return {
+            "type": "hello",
+            "seat": {"name": room.name, "role": room.role},
+            "driving": self.drives,
+            "may_act": self.may_act,
+            "occupied": room.driver is not None,
+            "driver": room.driver.person if room.driver is not None else None,
+            "keymap": room.status.get("keymap"),
+            "controls": room.status.get("controls"),
+        }
+
+    async def _send_status(self, story: Story) -> None:
+        now = time.monotonic()
+        if story is self._known or (self.flow.is_late(now) and now < self._next_status):
+            return
+        self._next_status = now + _SLOW_STATUS_SECONDS
+        text = story.since(self._known) if self._patches and self._known is not None else story.text
+        self._known = story
+        await self._socket.send_text(text)
+
+    async def _send_picture(self) -> None:
+        """Send the newest frame, if the tab looks and keeps up."""
+        shot = self._room.shot
+        if shot is None or not self.visible or shot.sequence <= self._sent_sequence:
+            return
+        if not self.flow.wants(shot.sequence, time.monotonic()):
+            return
+        picture = await self._room.picture(self.kind._replace(step=self.flow.step))
+        if picture is None or picture[0] <= self._sent_sequence:
+            return
+        self._sent_sequence = picture[0]
+        self.flow.sent(picture[0], time.monotonic())
+        await self._socket.send_bytes(picture[1])
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._socket.send_text(json.dumps(message))
-
-    # --- from the tab ---
 
     def _within_rate(self) -> bool:
         now = time.monotonic()
@@ -141,94 +191,3 @@ class Viewer:
             self._window_start, self._window_count = now, 0
         self._window_count += 1
         return self._window_count <= _MESSAGES_PER_SECOND
-
-    def _hear(self, text: str) -> None:
-        """Act on one message; what makes no sense is ignored."""
-        try:
-            message = json.loads(text)
-            kind = message["type"]
-        except (ValueError, KeyError, TypeError):
-            return
-        handler = getattr(self, f"_on_{kind}", None) if isinstance(kind, str) else None
-        if handler is None:
-            return
-        try:
-            handler(message)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return
-
-    def _on_keys(self, message: dict[str, Any]) -> None:
-        self._heard = time.monotonic()
-        held = [str(code)[:32] for code in message["held"][:_MOST_KEYS]]
-        if self._drives() and held != self._held:
-            self._hold(held)
-
-    def _hold(self, held: list[str]) -> None:
-        self._held = held
-        self._room.memory.post({"k": "keys", "held": held})
-
-    def _on_controls(self, message: dict[str, Any]) -> None:
-        if self._drives():
-            self._room.memory.post({"k": "controls", "action": message["action"]})
-
-    def _on_request(self, message: dict[str, Any]) -> None:
-        name = message["name"]
-        if name not in _REQUESTS or not self._drives():
-            return
-        if name == "take" and self._room.learning:
-            return
-        post: dict[str, Any] = {"k": "request", "name": name}
-        if name == "take" and self._painted is not None:
-            reaction = float(message["t"]) - self._painted
-            if math.isfinite(reaction) and 0.0 < reaction < 60_000.0:
-                post["reaction_ns"] = int(reaction * 1e6)
-        self._room.memory.post(post)
-
-    def _on_pace(self, message: dict[str, Any]) -> None:
-        if message["name"] in _PACES and self._drives():
-            self._room.memory.post({"k": "pace", "name": message["name"]})
-
-    def _on_feedback(self, message: dict[str, Any]) -> None:
-        value = float(message["value"])
-        if self._drives() and math.isfinite(value):
-            value = min(1.0, max(-1.0, value))
-            self._room.memory.post(
-                {"k": "feedback", "value": value, "time": now_ns(), "tick": self._room.shown_tick}
-            )
-
-    def _on_note(self, message: dict[str, Any]) -> None:
-        if self._drives():
-            self._room.memory.post({"k": "note", "text": str(message["text"])[: _LONGEST_TEXT // 4]})
-
-    def _on_answer(self, message: dict[str, Any]) -> None:
-        if self._drives():
-            answer = {"k": "answer", "id": str(message["id"])[:64], "choice": str(message["choice"])[:64]}
-            self._room.memory.post(answer)
-
-    def _on_ack(self, message: dict[str, Any]) -> None:
-        sequence = int(message["seq"])
-        if sequence in self._in_flight:
-            self._in_flight = [each for each in self._in_flight if each > sequence]
-            self._acked_frame = sequence
-            self._painted = float(message["painted"])
-            self.wake()
-
-    def _on_visible(self, message: dict[str, Any]) -> None:
-        self.visible = bool(message["visible"])
-        self._in_flight.clear()
-        self._room.tell_trial()
-        self.wake()
-
-    def _on_ping(self, message: dict[str, Any]) -> None:
-        if len(self._replies) < _FRAMES_IN_FLIGHT:
-            self._replies.append(
-                {"type": "pong", "id": message["id"], "t": message["t"], "server": now_ns() / 1e6}
-            )
-            self.wake()
-
-    def _on_move(self, message: dict[str, Any]) -> None:
-        if self._room.role != "observer":
-            self._room.move_to(self)
-
-    def _drives(self) -> bool:
-        return self._room.driver is self

@@ -1,0 +1,154 @@
+"""What a browser tab may say, and what comes of it; what makes no sense is ignored."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from cogment_lab.humans.web.memory import now_ns
+from cogment_lab.humans.web.picture import FORMATS
+
+if TYPE_CHECKING:
+    from cogment_lab.humans.web.room import Room
+    from cogment_lab.humans.web.viewer import Viewer
+
+__all__ = ["Hearing"]
+
+_REQUESTS = frozenset({"take", "release", "pause", "resume", "step", "stop", "save", "discard"})
+_PACES = frozenset({"max", "live", "half", "quarter", "step"})
+_MOST_KEYS = 16
+_LONGEST_NOTE = 500
+_SLOWEST_REACTION_MS = 60_000.0
+_LARGEST_NUMBER = 2**32 - 1
+_FPS = (1.0, 60.0)
+_WIDTH = (32, 4096)
+
+
+class Hearing:
+    """Turns one tab's messages into what its trial is told.
+
+    Args:
+        viewer: The tab.
+        room: Its seat.
+    """
+
+    def __init__(self, viewer: Viewer, room: Room) -> None:
+        self._viewer = viewer
+        self._room = room
+        self._held: list[str] = []
+        self._painted: float | None = None
+
+    def hear(self, text: str) -> None:
+        """Act on one message."""
+        try:
+            message = json.loads(text)
+            kind = message["type"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+        handler = getattr(self, f"_on_{kind}", None) if isinstance(kind, str) else None
+        if handler is None:
+            return
+        try:
+            handler(message)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return
+
+    def let_go(self) -> None:
+        """Release the keys of a tab that has fallen silent."""
+        if self._held:
+            self._hold([], 0)
+
+    def _hold(self, held: list[str], number: int) -> None:
+        self._held = held
+        self._room.post({"k": "keys", "held": held}, number)
+
+    # --- the driver ---
+
+    def _on_keys(self, message: dict[str, Any]) -> None:
+        self._viewer.heard = time.monotonic()
+        held = [str(code)[:32] for code in message["held"][:_MOST_KEYS]]
+        if self._viewer.drives and held != self._held:
+            self._hold(held, _number(message))
+
+    def _on_controls(self, message: dict[str, Any]) -> None:
+        if self._viewer.drives:
+            self._room.post({"k": "controls", "action": message["action"]}, _number(message))
+
+    def _on_request(self, message: dict[str, Any]) -> None:
+        name = message["name"]
+        if name not in _REQUESTS or not self._viewer.drives:
+            return
+        if name == "take" and self._room.learning:
+            return
+        post: dict[str, Any] = {"k": "request", "name": name}
+        if name == "take" and self._painted is not None:
+            reaction = float(message["t"]) - self._painted
+            if math.isfinite(reaction) and 0.0 < reaction < _SLOWEST_REACTION_MS:
+                post["reaction_ns"] = int(reaction * 1e6)
+        self._room.post(post)
+
+    def _on_pace(self, message: dict[str, Any]) -> None:
+        if message["name"] in _PACES and self._viewer.drives:
+            self._room.post({"k": "pace", "name": message["name"]})
+
+    def _on_feedback(self, message: dict[str, Any]) -> None:
+        value = float(message["value"])
+        if self._viewer.drives and math.isfinite(value):
+            value = min(1.0, max(-1.0, value))
+            self._room.post(
+                {"k": "feedback", "value": value, "time": now_ns(), "tick": self._room.shown_tick}
+            )
+
+    def _on_note(self, message: dict[str, Any]) -> None:
+        if self._viewer.drives:
+            self._room.post({"k": "note", "text": str(message["text"])[:_LONGEST_NOTE]})
+
+    def _on_answer(self, message: dict[str, Any]) -> None:
+        if self._viewer.drives:
+            answer = {"k": "answer", "id": str(message["id"])[:64], "choice": str(message["choice"])[:64]}
+            self._room.post(answer)
+
+    # --- everybody ---
+
+    def _on_ack(self, message: dict[str, Any]) -> None:
+        painted = float(message["painted"])
+        if self._viewer.flow.heard(int(message["seq"]), time.monotonic()):
+            self._painted = painted
+            self._viewer.wake()
+
+    def _on_view(self, message: dict[str, Any]) -> None:
+        viewer = self._viewer
+        if "format" in message:
+            wanted = "jpeg" if message["format"] == "auto" else message["format"]
+            if wanted in FORMATS:
+                viewer.kind = viewer.kind._replace(format=wanted)
+        if "max_fps" in message:
+            viewer.limit_rate(own=min(_FPS[1], max(_FPS[0], float(message["max_fps"]))))
+            self._room.tell_trial()
+        if "max_width" in message:
+            width = int(message["max_width"])
+            viewer.kind = viewer.kind._replace(max_width=width and min(_WIDTH[1], max(_WIDTH[0], width)))
+
+    def _on_visible(self, message: dict[str, Any]) -> None:
+        self._viewer.visible = bool(message["visible"])
+        self._viewer.flow.forget()
+        self._room.tell_trial()
+        self._viewer.wake()
+
+    def _on_ping(self, message: dict[str, Any]) -> None:
+        pong = {"type": "pong", "id": message["id"], "t": message["t"], "server": now_ns() / 1e6}
+        self._viewer.replies.append(pong)
+        self._viewer.wake()
+
+    def _on_move(self, message: dict[str, Any]) -> None:
+        if self._viewer.may_act:
+            self._viewer.watches = False
+            self._room.move_to(self._viewer)
+
+
+def _number(message: dict[str, Any]) -> int:
+    """Return the page's number of an input, 0 for none."""
+    number = message.get("n", 0)
+    return number if isinstance(number, int) and 0 < number <= _LARGEST_NUMBER else 0

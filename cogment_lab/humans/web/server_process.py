@@ -1,0 +1,110 @@
+"""The owner's side of the page's process: starts it, hears its answer, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from cogment_lab.errors import SeatLostError
+
+__all__ = ["ServerProcess"]
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 3.0
+_LOG_LINES = 60
+
+
+class ServerProcess:
+    """A running server.
+
+    Args:
+        config: What :mod:`cogment_lab.humans.web.server` reads.
+
+    Attributes:
+        answer: Its first line: ``port`` and ``pid``, or an ``error``, after which it has ended.
+
+    Raises:
+        SeatLostError: the process did not come up; the message holds what it said.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cogment_lab.humans.web.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        assert self._process.stdin is not None
+        self._log_thread = threading.Thread(target=self._drain, daemon=True)
+        self._log_thread.start()
+        try:
+            self._process.stdin.write(json.dumps(config) + "\n")
+            self._process.stdin.flush()
+            self.answer = self._first_line()
+        except BaseException as error:
+            self.end()
+            if isinstance(error, OSError):
+                raise SeatLostError(f"the page's server did not start:\n{self._tail()}") from None
+            raise
+        if "error" in self.answer:
+            self.end()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it without a word, as a crash would."""
+        self._process.kill()
+
+    def is_running(self) -> bool:
+        """Return whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """Tell it to stop, and wait until it has."""
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # the server's sign to stop
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_STOP_SECONDS)
+        self._log_thread.join(_STOP_SECONDS)
+        process.stdout.close()
+        process.stderr.close()
+
+    def _drain(self) -> None:
+        """Keep the last lines of what the server says, for an error message."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._log.append(line.rstrip())
+
+    def _tail(self) -> str:
+        return "\n".join(self._log)
+
+    def _first_line(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        killer = threading.Timer(_START_SECONDS, self._process.kill)  # ends the readline below
+        killer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            killer.cancel()
+        if not line:
+            self._process.wait(_STOP_SECONDS)
+            raise SeatLostError(f"the page's server ended at once:\n{self._tail()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
