@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from cogment_lab.cli.processes import run_child, run_until_interrupted
+from cogment_lab.cli.processes import Guard, run_child, run_until_interrupted
 from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashedError, ServiceTimeoutError
 
 __all__ = ["DEFAULT_PORTS", "chosen_services", "launch", "reachable_host"]
@@ -70,7 +70,12 @@ def launch(
         _check_free(name, chosen[name])
     commands = {name: [*program, "services", name, *_flags(name, services, chosen)] for name in services}
     console = Console(highlight=False, soft_wrap=True)
-    if run_until_interrupted(_run(commands, chosen, console)):
+
+    async def run() -> None:
+        async with Guard() as watchman:
+            await _run(commands, chosen, console, watchman)
+
+    if run_until_interrupted(run()):
         console.print("stopped")
 
 
@@ -94,7 +99,9 @@ def chosen_services(names: Sequence[str], ports: Mapping[str, int]) -> dict[str,
     return {name: ports.get(name, DEFAULT_PORTS[name]) for name in services}
 
 
-async def _run(commands: Mapping[str, Sequence[str]], ports: Mapping[str, int], console: Console) -> None:
+async def _run(
+    commands: Mapping[str, Sequence[str]], ports: Mapping[str, int], console: Console, watchman: Guard
+) -> None:
     """Run the directory before the others, and all of them until one ends."""
     logs: dict[str, deque[str]] = {name: deque(maxlen=_LOG_LINES) for name in commands}
     running: dict[str, asyncio.Task[int]] = {}
@@ -104,7 +111,7 @@ async def _run(commands: Mapping[str, Sequence[str]], ports: Mapping[str, int], 
             logs[name].append(line)
             console.print(f"[cyan]{name:16}[/] {escape(line)}")
 
-        running[name] = asyncio.create_task(run_child(commands[name], heard))
+        running[name] = asyncio.create_task(run_child(commands[name], heard, watchman))
 
     async def all_listen() -> None:
         for name in running:

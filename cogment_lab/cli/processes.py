@@ -6,21 +6,62 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
+from cogment_lab.cli import guard
 from cogment_lab.errors import ConfigurationError
 
-__all__ = ["run_child", "run_until_interrupted"]
+__all__ = ["Guard", "run_child", "run_until_interrupted"]
 
 _STOP_SECONDS = 6.0  # a service takes five at most
 _REST_SECONDS = 1.0
+_GUARD_SECONDS = 10.0
 _LONGEST_LINE = 1 << 20
+
+
+class Guard:
+    """A process that ends our children when we are killed and cannot; an asynchronous context manager.
+
+    A child is known to it some microseconds after it was started.
+    """
+
+    async def __aenter__(self) -> Guard:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", guard.__file__),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,  # what kills our group leaves it alone
+        )
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(_GUARD_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    def add(self, pid: int) -> None:
+        """Watch over a child."""
+        self._tell(f"+{pid}\n")
+
+    def remove(self, pid: int) -> None:
+        """Forget a child that has ended."""
+        self._tell(f"-{pid}\n")
+
+    def _tell(self, line: str) -> None:
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(line.encode())
 
 
 async def run_child(
     command: Sequence[str],
     heard: Callable[[str], None],
+    watchman: Guard,
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -32,6 +73,7 @@ async def run_child(
     Args:
         command: The program and its arguments.
         heard: Called with each line of output.
+        watchman: Ends it when we are killed.
         folder: Where it runs.
         environment: What it runs with; ours otherwise.
 
@@ -51,6 +93,7 @@ async def run_child(
         )
     except OSError as error:
         raise ConfigurationError(f"cannot run {command[0]!r}: {error}") from error
+    watchman.add(process.pid)
     assert process.stdout is not None
     reading = asyncio.create_task(_pass_on(process.stdout, heard))
     try:
@@ -59,6 +102,7 @@ async def run_child(
         return status
     finally:
         await _end(process)
+        watchman.remove(process.pid)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
 

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from cogment_lab.cli.processes import run_child, run_until_interrupted
+from cogment_lab.cli.processes import Guard, run_child, run_until_interrupted
 from cogment_lab.errors import ConfigurationError
 
 __all__ = ["launch_file"]
@@ -65,7 +65,8 @@ def launch_file(path: Path, arguments: Sequence[str] = (), quiet: int = 0) -> in
     ended: list[tuple[str, int]] = []
 
     async def run() -> None:
-        ended.append(await _run(scripts, console, quiet))
+        async with Guard() as watchman:
+            ended.append(await _run(scripts, console, quiet, watchman))
 
     if run_until_interrupted(run()):
         return 0
@@ -75,7 +76,9 @@ def launch_file(path: Path, arguments: Sequence[str] = (), quiet: int = 0) -> in
     return status
 
 
-async def _run(scripts: Mapping[str, _Script], console: Console, quiet: int) -> tuple[str, int]:
+async def _run(
+    scripts: Mapping[str, _Script], console: Console, quiet: int, watchman: Guard
+) -> tuple[str, int]:
     """Run all scripts; return the first one that ended, and its exit status."""
     ready = {name: asyncio.Event() for name in scripts}
 
@@ -93,7 +96,9 @@ async def _run(scripts: Mapping[str, _Script], console: Console, quiet: int) -> 
                 if quiet < 2 and not script.is_quiet:
                     console.print(f"[cyan]{escape(prefix)}[/] {escape(line)}")
 
-            status = await run_child(command, heard, folder=script.folder, environment=script.environment)
+            status = await run_child(
+                command, heard, watchman, folder=script.folder, environment=script.environment
+            )
             if status:
                 return name, status
         return name, 0

@@ -1,11 +1,15 @@
 """Several services at once."""
 
+import os
 import signal
 import stat
 import sys
+import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cogment_lab.cli.launch import launch
@@ -89,3 +93,50 @@ def test_what_cannot_be_launched_says_why(
     with pytest.raises(ConfigurationError, match="cogmentlab install"):
         launch(["base"], engine="official", orchestrator_port=free_port(), datastore_port=free_port())
     assert b"NAME=N" in cogmentlab.output("launch", "base", "--port=directory", status=2)
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_for(fact: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_services_end_when_their_launcher_is_killed(cogmentlab, free_port) -> None:
+    ports = (f"--orchestrator-port={free_port()}", f"--datastore-port={free_port()}")
+    with cogmentlab.running("launch", "base", *ports) as launched:
+        launched.line("ready")
+        children = [child.pid for child in psutil.Process(launched.process.pid).children(recursive=True)]
+        assert len(children) == 3  # two services and the guard
+        os.kill(launched.process.pid, signal.SIGKILL)
+        assert launched.ends() == -signal.SIGKILL
+        wait_for(lambda: all(map(is_gone, children)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_scripts_and_what_they_started_end_when_their_launcher_is_killed(cogmentlab, tmp_path: Path) -> None:
+    (tmp_path / "launch.yaml").write_text(
+        "scripts:\n  stubborn:\n    commands:\n"
+        """      - [sh, -c, "trap '' TERM; sleep 600 & echo pids $$ $!; wait; wait; sleep 600"]\n"""
+    )
+    with cogmentlab.running("launch", str(tmp_path / "launch.yaml")) as launched:
+        pids = [int(pid) for pid in launched.line(r"pids (\d+) (\d+)").groups()]
+        os.kill(launched.process.pid, signal.SIGKILL)
+        wait_for(lambda: all(map(is_gone, pids)))
+
+
+def test_no_guard_is_left_behind(cogmentlab, tmp_path: Path) -> None:
+    (tmp_path / "launch.yaml").write_text("scripts: {one: {commands: [[echo, hello]]}}")
+    before = {process.pid for process in psutil.process_iter()}
+    cogmentlab.output("launch", str(tmp_path / "launch.yaml"))
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid not in before and "guard.py" in " ".join(process.info["cmdline"] or ())
+    ]
+    assert not left
