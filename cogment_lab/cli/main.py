@@ -122,6 +122,21 @@ def collect(
 
 
 @app.command()
+def serve(
+    store: Annotated[Path, typer.Argument(help="A store file; it may come to be later.")],
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    public_url: Annotated[str | None, typer.Option(help="Address that people use, behind a proxy.")] = None,
+    token: Annotated[str | None, typer.Option(help="Fixed token: links outlive a restart.")] = None,
+    origin: Annotated[list[str] | None, typer.Option(help="Further web origin that may open seats.")] = None,
+) -> None:
+    """Serve a store's page: the lobby, with the seats of every training on that store, and its trials."""
+    from cogment_lab.cli.serve import run_serve
+
+    run_serve(store, port=port, host=host, public_url=public_url, token=token, origins=tuple(origin or ()))
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, what is missing, and how to get it."""
     from cogment_lab.cli.doctor import run_doctor

@@ -7,8 +7,6 @@ import struct
 import threading
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from cogment_lab.humans.web.memory import FrameBoard
@@ -97,9 +95,3 @@ def _encode(image: Image.Image, kind: Kind) -> bytes:
     else:
         image.save(buffer, "JPEG", quality=step.quality, subsampling=2 if kind.step else 0)
     return buffer.getvalue()
-
-
-def as_pixels(data: bytes) -> npt.NDArray[np.uint8]:
-    """Return a picture's pixels ``(height, width, 3) uint8``."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))

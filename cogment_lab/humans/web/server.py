@@ -10,6 +10,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -84,6 +85,7 @@ def main() -> None:
     finally:
         if rendezvous is not None:
             rendezvous.close()
+        shutil.rmtree(config["folder"], ignore_errors=True)  # its owner may be dead
 
 
 def _run(config: dict[str, Any], store: Path | None, rendezvous: Rendezvous | None) -> None:

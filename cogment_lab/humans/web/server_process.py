@@ -53,7 +53,7 @@ class ServerProcess:
         except BaseException as error:
             self.end()
             if isinstance(error, OSError):
-                raise SeatLostError(f"the page's server did not start:\n{self._tail()}") from None
+                raise SeatLostError(f"the page's server did not start:\n{self.log}") from None
             raise
         if "error" in self.answer:
             self.end()
@@ -92,7 +92,9 @@ class ServerProcess:
         for line in self._process.stderr:
             self._log.append(line.rstrip())
 
-    def _tail(self) -> str:
+    @property
+    def log(self) -> str:
+        """The last lines that it said."""
         return "\n".join(self._log)
 
     def _first_line(self) -> dict[str, Any]:
@@ -105,6 +107,6 @@ class ServerProcess:
             killer.cancel()
         if not line:
             self._process.wait(_STOP_SECONDS)
-            raise SeatLostError(f"the page's server ended at once:\n{self._tail()}")
+            raise SeatLostError(f"the page's server ended at once:\n{self.log}")
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -264,6 +264,11 @@ class WebUI:
         """Return whether the server of this page, started here, has not ended."""
         return self._process is not None and self._process.is_running()
 
+    @property
+    def log(self) -> str:
+        """The last lines that the server, started here, said."""
+        return self._process.log if self._process is not None else ""
+
     def _token(self) -> str:
         self.start()  # which may join a page with another token
         return self.token
