@@ -32,8 +32,11 @@ async function chooseSeat() {
   if (answer.status === 401) return entry("Ask for a new link", "This one is not, or no longer, valid. The program that trains prints the link when it starts.");
   const seats = await answer.json();
   const wanted = query.get("seat");
-  const seat = seats.find((each) => each.name === wanted) ?? seats.find((each) => !each.occupied) ?? seats[0];
-  if (!seat) return setTimeout(chooseSeat, 500);
+  const free = seats.filter((each) => !each.occupied && each.may_act);
+  const seat = wanted ? seats.find((each) => each.name === wanted) : seats.length === 1 ? seats[0] : free.length === 1 ? free[0] : null;
+  if (!seat) return location.replace("./lobby");
+  query.set("seat", seat.name); // a reload comes back here
+  history.replaceState(null, "", `${location.pathname}?${query}`);
   sit(seat);
 }
 
@@ -42,7 +45,7 @@ function sit(seat) {
   const send = (message) => socket?.send(message);
   const view = new View(send);
   const input = new Input(send, { onHeld: lightKeys });
-  const state = { hello: null, status: null, lost: 0, seated: performance.now(), greeted: false, helped: 0, watching: false, question: null, controls: "" };
+  const state = { hello: null, status: null, lost: 0, seated: performance.now(), greeted: false, helped: 0, watching: false, came: query.get("watch") === "1", question: null, controls: "" };
   const probe = { get framesPainted() { return view.framesPainted; }, get lastStatus() { return state.status; }, socketState: "connecting" };
   window.cogmentSeat = probe;
 
@@ -84,10 +87,13 @@ function sit(seat) {
   }
 
   function showBanner(status) {
-    if (state.hello && !state.hello.driving && state.hello.seat.role !== "observer" && !state.watching) {
-      const move = ["move-seat", "Move seat here", () => send({ type: "move" })];
+    if (state.hello && !state.hello.driving && state.hello.may_act && !state.watching) {
+      const { occupied, driver } = state.hello;
       const watch = ["watch-only", "Watch", () => { state.watching = true; refresh(); }];
-      view.banner({ kind: "warn", text: "Already seated elsewhere.", actions: [watch, move] });
+      const move = ["move-seat", occupied ? "Move seat here" : "Sit down here", () => send({ type: "move" })];
+      const where = driver ? `Already seated elsewhere: ${driver}.` : "Already seated elsewhere.";
+      const text = !occupied ? "The seat is free." : state.came ? `You are watching${driver ? ` ${driver}` : ""}.` : where;
+      view.banner({ kind: "warn", text, actions: [watch, move] });
     } else if (status.state === "lost") {
       const copy = ["copy-report", "Copy report", () => navigator.clipboard?.writeText(JSON.stringify(status, null, 1))];
       view.banner({ kind: "error", text: `Training stopped: ${status.crash}. Last trial ${status.trial_id}.`, actions: [copy] });
@@ -241,7 +247,7 @@ function sit(seat) {
     else if (event.key === "?" && !choices.length) $("help").showModal();
   });
 
-  socket = new SeatSocket(seat.name, token, {
+  socket = new SeatSocket(seat.name, token, state.came, {
     onText,
     onFrame: (data) => view.onFrame(data),
     onState: (name, detail) => {

@@ -18,15 +18,19 @@ export class SeatSocket {
   /**
    * @param {string} seat name of the seat
    * @param {string} token
+   * @param {boolean} watch only look, even where the seat is free
    * @param {{onText: (message: any) => void, onFrame: (data: ArrayBuffer) => void,
    *          onState: (state: string, detail: number) => void}} listener
    */
-  constructor(seat, token, listener) {
+  constructor(seat, token, watch, listener) {
     this.listener = listener;
     this.token = token;
     this.attempt = 0;
     this.roundTrip = 0;
-    const url = new URL(`./api/seats/${encodeURIComponent(seat)}/socket?client=${clientId()}`, location.href);
+    this.status = {};
+    const about = new URLSearchParams({ client: clientId(), patches: "1", person: localStorage.getItem("cogment-person") ?? "" });
+    if (watch) about.set("watch", "1");
+    const url = new URL(`./api/seats/${encodeURIComponent(seat)}/socket?${about}`, location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     this.url = url.href;
     this.open();
@@ -47,7 +51,11 @@ export class SeatSocket {
       if (typeof event.data !== "string") return this.listener.onFrame(event.data);
       const message = JSON.parse(event.data);
       if (message.type === "pong") this.roundTrip = performance.now() - message.t;
-      else this.listener.onText(message);
+      else if (message.type === "hello") this.listener.onText(message);
+      else {
+        this.status = message.type === "patch" ? { ...this.status, ...message.changes } : message;
+        this.listener.onText({ ...this.status });
+      }
     };
     socket.onclose = (event) => {
       if (FINAL[event.code]) return this.listener.onState("refused", event.code);
