@@ -40,12 +40,6 @@ def _port_or_none(text: str) -> int | None:
     return int(text) or None
 
 
-def _no_port(text: str) -> int:
-    if int(text):
-        raise argparse.ArgumentTypeError("grpc-web is not spoken here; use the web_proxy service")
-    return 0
-
-
 def _own(service: str, *, port: int, reflection: bool = True) -> tuple[Option, ...]:
     own = [
         Option(
@@ -98,6 +92,19 @@ LOG = (
 ORCHESTRATOR = (
     Option("lifecycle_port", int, "default 9000", ("COGMENT_LIFECYCLE_PORT", "TRIAL_LIFECYCLE_PORT")),
     Option("actor_port", int, "default 9000", ("COGMENT_ACTOR_PORT", "TRIAL_ACTOR_PORT")),
+    Option(
+        "actor_web_port",
+        _port_or_none,
+        "port for browsers: grpc-web over HTTP and WebSocket (default 0, none)",
+        ("COGMENT_WEB_PROXY_PORT",),
+        aliases=("actor_http_port",),
+    ),
+    Option(
+        "actor_web_origins",
+        items,
+        "origins of pages that may use it, besides this machine's; * for all",
+        ("COGMENT_LAB_ACTOR_WEB_ORIGINS",),
+    ),
     _HOST,
     Option("params", a_path, "YAML file of default parameters", ("COGMENT_DEFAULT_PARAMS_FILE",)),
     Option(
@@ -119,9 +126,6 @@ ORCHESTRATOR = (
     *TLS,
     *_registration("ORCHESTRATOR"),
 )
-
-UNSUPPORTED = (Option("actor_web_port", _no_port, "only 0", aliases=("actor_http_port",)),)
-"""Of the official orchestrator, without an effect in ours."""
 
 DATASTORE = (
     *_own("TRIAL_DATASTORE", port=9003),

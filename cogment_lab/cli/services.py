@@ -33,7 +33,6 @@ class _Service:
     class_name: str
     options: Sequence[Option]
     aliases: tuple[str, ...] = ()
-    ignored: Sequence[Option] = ()
 
     def make(self, name: str, settings: dict[str, Any]) -> Any:
         host = settings.get("host", _LOOPBACK)
@@ -44,7 +43,7 @@ class _Service:
 
 
 SERVICES = {
-    "orchestrator": _Service("Orchestrator", service_flags.ORCHESTRATOR, ignored=service_flags.UNSUPPORTED),
+    "orchestrator": _Service("Orchestrator", service_flags.ORCHESTRATOR),
     "trial_datastore": _Service("TrialDatastore", service_flags.DATASTORE, ("datastore",)),
     "model_registry": _Service("ModelRegistry", service_flags.MODEL_REGISTRY, ("registry",)),
     "directory": _Service("Directory", service_flags.DIRECTORY_SERVICE),
@@ -67,7 +66,7 @@ def run_service(arguments: Sequence[str]) -> int:
     name = names[arguments[0]]
     service = SERVICES[name]
     parser = argparse.ArgumentParser(prog=f"cogmentlab services {name}", allow_abbrev=False)
-    add_options(parser, (*service.options, *service_flags.LOG, *service.ignored))
+    add_options(parser, (*service.options, *service_flags.LOG))
     flags = vars(parser.parse_args(arguments[1:]))
     settings = given_options(parser, service.options, flags)
     try:

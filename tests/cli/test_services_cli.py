@@ -97,7 +97,6 @@ def test_the_log_goes_to_a_file_as_lines_of_json(cogmentlab: SimpleNamespace, tm
     ("arguments", "says"),
     [
         (("orchestrator", "--lifecycle_prot=1"), "lifecycle_prot"),
-        (("orchestrator", "--actor_web_port=9001"), "web_proxy"),
         (("datastore", "--grpc_reflection=perhaps"), "neither true nor false"),
         (("datastore", "--log_level=loud"), "trace, debug"),
     ],

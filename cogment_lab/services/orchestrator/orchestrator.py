@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+import grpc
 
 from cogment_lab.services.directory import DirectoryServicer, DirectorySettings
 from cogment_lab.services.orchestrator.addresses import AddressBook
@@ -15,16 +18,21 @@ from cogment_lab.services.orchestrator.metrics import Metrics, TickMeter
 from cogment_lab.services.orchestrator.servicers import ClientActors, Lifecycle
 from cogment_lab.services.orchestrator.settings import OrchestratorSettings
 from cogment_lab.services.orchestrator.trials import Trials
-from cogment_lab.wire.directory import host_to_register, registration
+from cogment_lab.wire.channel import open_channel
+from cogment_lab.wire.directory import address, host_to_register, registration
 from cogment_lab.wire.endpoint import ServiceType
 from cogment_lab.wire.generated.common_pb2 import TrialParams
 from cogment_lab.wire.server import Server
+
+if TYPE_CHECKING:
+    from cogment_lab.services.web_server import WebServer
 
 __all__ = ["Orchestrator"]
 
 _LOG = logging.getLogger(__name__)
 _LIFECYCLE, _ACTORS = "cogmentAPI.TrialLifecycleSP", "cogmentAPI.ClientActorSP"
 _DIRECTORY = "cogmentAPI.DirectorySP"
+_LOOPBACK, _ANYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::", "")
 
 
 class Orchestrator:
@@ -36,6 +44,7 @@ class Orchestrator:
     Attributes:
         port: Port of the lifecycle service, once started.
         actor_port: Port for client actors, often the same.
+        actor_web_port: Port for browsers, once started; 0 without one.
 
     Raises:
         ConfigurationError: the parameters file is wrong.
@@ -48,6 +57,7 @@ class Orchestrator:
             _LOG.warning("gc_frequency has no effect: timers end inactive trials and forget ended ones")
         self.port = self.settings.lifecycle_port
         self.actor_port = self.settings.actor_port
+        self.actor_web_port = 0
         path = self.settings.params
         default_params = read_params_file(path) if path is not None else TrialParams()
         self._credentials = self.settings.credentials()
@@ -55,6 +65,8 @@ class Orchestrator:
         self._metrics = Metrics()
         self.trials = Trials(self.settings, self._addresses, default_params, self._metrics.trial_ended)
         self._servers: list[Server] = []
+        self._web: WebServer | None = None
+        self._web_channel: grpc.aio.Channel | None = None
         self._status_file: IO[bytes] | None = None
         self._directory: DirectoryServicer | None = None
         self._registrations = contextlib.AsyncExitStack()
@@ -79,6 +91,8 @@ class Orchestrator:
         else:
             self.port = await self._serve(served, self.settings.lifecycle_port)
             self.actor_port = await self._serve({_ACTORS: actors}, self.settings.actor_port)
+        if self.settings.actor_web_port is not None:
+            self._serve_web(self.settings.actor_web_port)
         if self.settings.prometheus_port is not None:
             ticks = TickMeter(self._progress)
             self.trials.watchers.add(ticks)
@@ -93,6 +107,10 @@ class Orchestrator:
         """End every trial (its components get END), then stop listening."""
         await self._registrations.aclose()
         await self.trials.close()
+        if self._web is not None and self._web_channel is not None:
+            await self._web.stop(grace)
+            await self._web_channel.close(None)
+            self._web = self._web_channel = None
         for server in self._servers:
             await server.stop(grace)
         self._servers.clear()
@@ -115,6 +133,21 @@ class Orchestrator:
         )
         self._servers.append(server)
         return await server.start()
+
+    def _serve_web(self, port: int) -> None:
+        from cogment_lab.services.orchestrator.web import make_web_app
+        from cogment_lab.services.web_server import WebServer
+
+        host, credentials = self.settings.host, self._credentials
+        if host in (*_LOOPBACK, *_ANYWHERE):
+            host = "localhost"
+        if credentials is not None and credentials.root_certificates is None:  # ourselves we trust
+            credentials = replace(credentials, root_certificates=credentials.certificate_chain)
+        self._web_channel = open_channel(address(host, self.actor_port), credentials)
+        app = make_web_app(self._web_channel, self.settings.actor_web_origins)
+        self._web = WebServer(app, host=self.settings.host, port=port, tls=self.settings, websockets=True)
+        self.actor_web_port = self._web.listen()
+        self._web.start()
 
     async def _register(self) -> None:
         directory = await self._addresses.directory()

@@ -43,6 +43,11 @@ class OrchestratorSettings(TlsFiles):
     Attributes:
         lifecycle_port: Port of ``TrialLifecycleSP``; 0 takes a free one.
         actor_port: Port of ``ClientActorSP``; the same number, or 0 beside a 0, means one server for both.
+        actor_web_port: Port on which browsers reach what the actor port serves, by grpc-web over HTTP and
+            WebSocket; ``None`` serves none, 0 takes a free one. With TLS, our certificate has to be valid for
+            ``localhost``, or for ``host`` where that is neither loopback nor every address.
+        actor_web_origins: Pages of these origins (``https://example.org``) may use it, besides those of this
+            machine; ``*`` is all of them.
         host: Address to listen on.
         params: YAML file with the default trial parameters.
         pre_trial_hooks: Endpoints that complete the parameters of a trial, in order.
@@ -65,6 +70,8 @@ class OrchestratorSettings(TlsFiles):
 
     lifecycle_port: int = 9000
     actor_port: int = 9000
+    actor_web_port: int | None = None
+    actor_web_origins: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     params: Path | None = None
     pre_trial_hooks: tuple[str, ...] = ()
