@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
-from cogment_lab.algorithms.offline import RewardScale
 from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import action_distribution, least_value, values_of
@@ -27,9 +26,9 @@ class AWAC(OfflineActorCritic):
     Args:
         policy: As in :class:`OfflineAlgorithm`, like every argument not named here.
         data: What to learn from.
-        temperature: The paper's lambda; small is greedy, large clones all actions alike.
+        temperature: The paper's lambda; small is greedy, large clones all actions alike. In
+            units of return, after ``reward_scale``.
         max_weight: Bound of an action's weight (the paper's softmax over a batch bounds it, too).
-        reward_scale: See :class:`OfflineAlgorithm`; ``temperature`` is in units of return.
         **kwargs: Of :class:`OfflineAlgorithm`.
     """
 
@@ -38,9 +37,8 @@ class AWAC(OfflineActorCritic):
         policy: str | type[BasePolicy],
         data: Any = None,
         *,
-        temperature: float = 1.0,
+        temperature: float = 0.1,
         max_weight: float = 100.0,
-        reward_scale: RewardScale = "auto",
         **kwargs: Any,
     ) -> None:
         if temperature <= 0.0 or max_weight <= 0.0:
@@ -48,7 +46,7 @@ class AWAC(OfflineActorCritic):
                 f"temperature={temperature} and max_weight={max_weight} must be positive"
             )
         self.temperature, self.max_weight = temperature, max_weight
-        super().__init__(policy, data, reward_scale=reward_scale, **kwargs)
+        super().__init__(policy, data, **kwargs)
 
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Evaluate the policy (4) and improve it (13) on one batch."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch as th
 from cogment_lab.algorithms.conservative import conservative_gap
-from cogment_lab.algorithms.offline import RewardScale
 from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import least_value, values_of
@@ -32,7 +31,6 @@ class CQL(OfflineActorCritic):
         conservatism: Weight of the regulariser, the paper's alpha.
         n_actions: Actions of each kind (random, the policy's here, the policy's next) that it compares.
         first_temperature: Of the entropy; adapted from there on towards minus the number of dimensions.
-        reward_scale: See :class:`OfflineAlgorithm`; ``conservatism`` is in units of return.
         **kwargs: Of :class:`OfflineAlgorithm`.
     """
 
@@ -47,7 +45,6 @@ class CQL(OfflineActorCritic):
         conservatism: float = 5.0,
         n_actions: int = 4,
         first_temperature: float = 0.1,
-        reward_scale: RewardScale = 1.0,
         **kwargs: Any,
     ) -> None:
         if conservatism < 0.0 or n_actions < 1 or first_temperature <= 0.0:
@@ -57,7 +54,7 @@ class CQL(OfflineActorCritic):
             )
         self.conservatism, self.n_actions = conservatism, n_actions
         self.first_temperature = first_temperature
-        super().__init__(policy, data, reward_scale=reward_scale, **kwargs)
+        super().__init__(policy, data, **kwargs)
 
     def _setup_networks(self) -> None:
         super()._setup_networks()

@@ -137,7 +137,7 @@ def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> bool:
         log_temperature = getattr(source, "log_ent_coef", None)
         start = np.log(_FIRST_TEMPERATURE)
         if isinstance(log_temperature, th.Tensor):
-            start = float(log_temperature) - np.log(source.scaled_by)
+            start = float(log_temperature.detach()) - np.log(source.scaled_by)
         model.log_ent_coef.data.fill_(start)
     if not source.has_critic:
         return False

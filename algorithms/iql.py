@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
-from cogment_lab.algorithms.offline import RewardScale
 from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import (
@@ -34,9 +33,9 @@ class IQL(OfflineActorCritic):
         data: What to learn from.
         expectile: Of the action values that a state's value estimates, in (0.5, 1): 0.5 is their mean, 1 the
             best that the data have.
-        beta: Inverse temperature of the policy: 0 clones all actions alike.
+        beta: Inverse temperature of the policy: 0 clones all actions alike. In units of ``1 / return``, after
+            ``reward_scale``.
         max_weight: Bound of an action's weight.
-        reward_scale: See :class:`OfflineAlgorithm`; ``beta`` is in units of ``1 / return``.
         **kwargs: Of :class:`OfflineAlgorithm`.
 
     Example:
@@ -56,9 +55,8 @@ class IQL(OfflineActorCritic):
         data: Any = None,
         *,
         expectile: float = 0.7,
-        beta: float = 3.0,
+        beta: float = 10.0,
         max_weight: float = 100.0,
-        reward_scale: RewardScale = "auto",
         **kwargs: Any,
     ) -> None:
         if not 0.0 < expectile < 1.0:
@@ -66,7 +64,7 @@ class IQL(OfflineActorCritic):
         if beta < 0.0 or max_weight <= 0.0:
             raise ConfigurationError(f"beta={beta} must not be negative, max_weight={max_weight} positive")
         self.expectile, self.beta, self.max_weight = expectile, beta, max_weight
-        super().__init__(policy, data, reward_scale=reward_scale, **kwargs)
+        super().__init__(policy, data, **kwargs)
 
     def _setup_networks(self) -> None:
         super()._setup_networks()

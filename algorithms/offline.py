@@ -41,8 +41,9 @@ class OfflineAlgorithm(BaseAlgorithm):
         batch_size: Steps per gradient step.
         gamma: Discount.
         tau: Of the target networks' moving average.
-        reward_scale: Rewards are multiplied by it. ``"auto"`` makes the difference between the best and the
-            worst trial 1000, as IQL's authors do: temperatures are in units of return.
+        reward_scale: Rewards are multiplied by it. ``"auto"`` gives the discounted returns of the data a
+            standard deviation of 10: temperatures are in units of return, and critics learn large values
+            slowly.
         policy_kwargs: Passed to the policy.
         tensorboard_log: Folder.
         verbose: As in Stable-Baselines3.
@@ -73,7 +74,7 @@ class OfflineAlgorithm(BaseAlgorithm):
         batch_size: int = 256,
         gamma: float = 0.99,
         tau: float = 0.005,
-        reward_scale: RewardScale = 1.0,
+        reward_scale: RewardScale = "auto",
         policy_kwargs: dict[str, Any] | None = None,
         tensorboard_log: str | None = None,
         verbose: int = 0,
@@ -182,8 +183,8 @@ class OfflineAlgorithm(BaseAlgorithm):
     def _fill_buffer(self) -> None:
         assert self.data is not None
         if self.reward_scale == "auto":
-            spread = float(np.ptp(self.data.trial_returns()))
-            self.scaled_by = 1000.0 / spread if spread > 0.0 else 1.0
+            spread = float(np.std(self.data.returns_to_go(self.gamma)))
+            self.scaled_by = 10.0 / spread if spread > 0.0 else 1.0
         self.buffer = OfflineBuffer(
             self.data, self.observation_space, self.scaled_by, self.gamma, self.device, self.seed
         )

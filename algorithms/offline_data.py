@@ -68,9 +68,9 @@ class OfflineData:
     def returns_to_go(self, gamma: float) -> npt.NDArray[np.float64]:
         """Return the discounted return of what was done from each step on, ``(n,) float64``.
 
-        A trial that did not terminate is taken to go on for ever with the mean reward of its last
-        ``1 / (1 - gamma)`` steps: as if its end had brought no more rewards, good states near a time limit
-        would look worse than bad ones far from it (or better, where rewards are costs).
+        A trial that did not terminate is taken to go on for ever with the mean reward of its last quarter
+        (of ``1 / (1 - gamma)`` steps at most): if no rewards followed its end, good states near a time limit
+        would look worse than bad ones far from it, or better, where rewards are costs.
         """
         returns = np.empty(len(self))
         end = 0
@@ -78,8 +78,8 @@ class OfflineData:
             start, end = end, last + 1
             following = 0.0
             if not self.terminated[last] and gamma < 1.0:
-                horizon = round(1.0 / (1.0 - gamma))
-                following = self.rewards[max(start, end - horizon) : end].mean() / (1.0 - gamma)
+                horizon = min(round(1.0 / (1.0 - gamma)), -(-(end - start) // 4))
+                following = self.rewards[end - horizon : end].mean() / (1.0 - gamma)
             for row in range(last, start - 1, -1):
                 following = returns[row] = self.rewards[row] + gamma * following
         return returns
@@ -178,6 +178,12 @@ def _columns(part: Any) -> dict[str, Any]:
         why = " (recorded without observations)" if isinstance(part, TrialData) else ""
         raise ConfigurationError(f"a {type(part).__name__}{why} has no {', '.join(missing)}")
     rewards = np.asarray(given["rewards"], np.float64)
+    for name in (*_FIELDS, "ends"):
+        for key, array in leaves(given.get(name, rewards)):
+            if array.ndim and len(array) != len(rewards):
+                raise ConfigurationError(
+                    f"{name}{key} has {len(array)} rows, rewards has {len(rewards)}: one of each per step"
+                )
     none = np.zeros(len(rewards), np.bool_)
     terminated = np.asarray(given["terminated"], np.bool_)
     truncated = none if given.get("truncated") is None else np.asarray(given["truncated"], np.bool_)
@@ -197,12 +203,6 @@ def _columns(part: Any) -> dict[str, Any]:
         "ends": ends,
         "ticks": np.full(len(rewards), -1) if ticks is None else np.asarray(ticks),
     }
-    for name, column in columns.items():
-        for key, array in leaves(column):
-            if len(array) != len(rewards):
-                raise ConfigurationError(
-                    f"{name}{key} has {len(array)} rows, rewards has {len(rewards)}: one of each per step"
-                )
     if isinstance(part, TrialData) and len(part) and part.last_observation is None and not terminated[-1]:
         # Nobody knows what followed the last step of a trial that was interrupted.
         columns = {name: _rows(column, slice(None, -1)) for name, column in columns.items()}

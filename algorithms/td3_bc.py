@@ -33,8 +33,7 @@ class TD3BC(OfflineActorCritic):
         policy_delay: Critic steps per actor step.
         target_noise: Standard deviation of the noise on the target's action.
         noise_clip: Bound of that noise.
-        **kwargs: Of :class:`OfflineAlgorithm`. Values are normalised: the scale of rewards does not matter
-            to the actor.
+        **kwargs: Of :class:`OfflineAlgorithm`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
