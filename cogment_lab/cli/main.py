@@ -277,6 +277,20 @@ def client(context: typer.Context) -> None:
 
 
 @app.command()
+def generate(
+    spec: Annotated[Path, typer.Option(help="The application's spec file.")] = Path("cogment.yaml"),
+    output: Annotated[Path, typer.Option(help="Module to write; messages go beside it.")] = Path(
+        "cog_settings.py"
+    ),
+) -> None:
+    """Write the settings and messages of a spec file as Python modules, as cogment.generate does."""
+    from cogment_lab.cli.generate import generate as run
+
+    for path in run(spec, output):
+        print(path)
+
+
+@app.command()
 def install(
     version: Annotated[str, typer.Option(help="Release of the official executable.")] = "2.22.0",
     path: Annotated[Path | None, typer.Option(help="Folder; $COGMENT_LAB_HOME or ~/.cogment_lab.")] = None,
