@@ -25,7 +25,7 @@ class _Step(NamedTuple):
     scale: float
 
 
-STEPS = (_Step(85, 1.0), _Step(75, 1.0), _Step(60, 1.0), _Step(45, 1.0), _Step(45, 0.5), _Step(40, 1 / 3))
+STEPS = (_Step(90, 1.0), _Step(75, 1.0), _Step(60, 1.0), _Step(45, 1.0), _Step(45, 0.5), _Step(40, 1 / 3))
 """Quality (0 to 100) and scale, from the best to what a very slow link bears."""
 
 
@@ -93,5 +93,5 @@ def _encode(image: Image.Image, kind: Kind) -> bytes:
     elif kind.format == "webp":
         image.save(buffer, "WEBP", quality=step.quality, method=0)
     else:
-        image.save(buffer, "JPEG", quality=step.quality, subsampling=2 if kind.step else 0)
+        image.save(buffer, "JPEG", quality=step.quality)
     return buffer.getvalue()
