@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import datetime
+import inspect
 import logging
 import secrets
 import weakref
@@ -43,8 +44,8 @@ _FAILURE = "cogment_lab.failure"
 class Cogment:
     """Runs environments, actors and human interfaces as processes, and trials between them.
 
-    It uses the orchestrator and datastore that listen on the given ports, and starts both (in one process
-    that ends with this one) when none does. Use it inside a running event loop, best as ``async with
+    It uses the orchestrator and datastore that listen on the given ports, and starts what is missing (in one
+    process that ends with this one). Use it inside a running event loop, best as ``async with
     Cogment() as cog``; :meth:`sync` is the same for code without ``await``.
 
     Args:
@@ -53,7 +54,9 @@ class Cogment:
         log_dir: Folder of the services' ``log_file``.
         mp_method: How processes are started; anything but ``"spawn"`` is at your own risk.
         orchestrator_port: Where an orchestrator may listen; 0 starts one in any case.
-        datastore_port: Where a datastore may listen.
+        datastore_port: Where a datastore may listen; 0 likewise.
+        store: File in which the datastore that is started keeps the trials, a ``TrialStore`` afterwards; in
+            memory by default.
 
     Attributes:
         processes: Service processes, by name.
@@ -76,6 +79,7 @@ class Cogment:
         mp_method: str = "spawn",
         orchestrator_port: int = 9000,
         datastore_port: int = 9003,
+        store: str | None = None,
     ) -> None:
         self.processes: dict[str, ServiceProcess] = {}
         self.tasks: dict[str, asyncio.Task[Any]] = {}
@@ -88,7 +92,7 @@ class Cogment:
         self.log_dir = log_dir
         self._mp_context = _multiprocessing(torch_mode, mp_method)
         self._starting: dict[str, Awaitable[int]] = {}
-        self._services = BaseServices.find_or_start(orchestrator_port, datastore_port)
+        self._services = BaseServices.find_or_start(orchestrator_port, datastore_port, store)
         self._finalizer = weakref.finalize(self, self._services.stop)
         self.orchestrator_endpoint = f"grpc://localhost:{self._services.orchestrator_port}"
         self.datastore_endpoint = f"grpc://localhost:{self._services.datastore_port}"
@@ -276,7 +280,10 @@ class Cogment:
             self.tasks.pop(name).cancel()
         else:
             raise ConfigurationError(f"there is no service {name!r}; there are {self._names()}")
-        for known in (self.envs, self.actors, self.env_ports, self.actor_ports, self._starting):
+        starting = self._starting.pop(name, None)
+        if inspect.iscoroutine(starting):  # nobody has waited for it
+            starting.close()
+        for known in (self.envs, self.actors, self.env_ports, self.actor_ports):
             known.pop(name, None)
 
     def stop_all_services(self, timeout: float = 1.0) -> None:

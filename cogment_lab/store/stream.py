@@ -71,11 +71,13 @@ class TrialStream:
         options: Mapping[str, Any] | None,
         properties: Mapping[str, str],
         user_id: str | None = None,
+        started: float | None = None,
     ) -> None:
         """Start a trial; one that still runs is ended with ``end_reason="reset"``.
 
         A trial without ticks and events leaves no record. ``rng_state`` and ``properties`` must not be
-        changed afterwards (``bit_generator.state`` gives a new dict each time).
+        changed afterwards (``bit_generator.state`` gives a new dict each time). ``started`` is when it
+        began, Unix time, now by default.
 
         Raises:
             StoreError: recording has stopped, and the store was opened with ``on_full="stop"``.
@@ -93,7 +95,8 @@ class TrialStream:
             queue.complain()
         else:
             details = self._details(options, properties, user_id)
-            queue.begun.append((number, trial_id, seed, rng_state, details, time.time()))
+            began = time.time() if started is None else started
+            queue.begun.append((number, trial_id, seed, rng_state, details, began))
         for recorder in self._recorders:
             recorder.begin(number)
 
@@ -109,13 +112,21 @@ class TrialStream:
             coded = encode_info(data)
             self._queue.events.append((self._running, int(tick_number), kind, coded, time.time()))
 
-    def end(self, *, state: str, end_reason: str, last_observations: Mapping[str, Any]) -> None:
+    def end(
+        self,
+        *,
+        state: str,
+        end_reason: str,
+        last_observations: Mapping[str, Any],
+        ended: float | None = None,
+    ) -> None:
         """End the trial; without effect between trials.
 
         Args:
             state: Usually ``"ENDED"``.
             end_reason: ``terminated``, ``truncated``, ``reset``, ``closed``...
             last_observations: For each agent the observation after its last tick, where it is known.
+            ended: When, Unix time, now by default.
 
         Raises:
             SpecError: one of them does not fit its space; the trial goes on.
@@ -133,7 +144,8 @@ class TrialStream:
             recorder.trial = None
         queue = self._queue
         if not queue.is_stopped():
-            queue.ended.append((number, state, end_reason, last, time.time(), queue.progress(number)))
+            when = time.time() if ended is None else ended
+            queue.ended.append((number, state, end_reason, last, when, queue.progress(number)))
 
     def _details(
         self, options: Mapping[str, Any] | None, properties: Mapping[str, str], user_id: str | None

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from cogment_lab.errors import ServiceCrashedError, ServiceTimeoutError
+from cogment_lab.errors import ConfigurationError, ServiceCrashedError, ServiceTimeoutError
 
 __all__ = ["BaseServices", "is_listening"]
 
@@ -48,24 +48,45 @@ class BaseServices:
     has_directory: bool = True
 
     @classmethod
-    def find_or_start(cls, orchestrator_port: int, datastore_port: int) -> BaseServices:
-        """Use what listens on these ports; when neither does, start both on free ones.
+    def find_or_start(
+        cls, orchestrator_port: int, datastore_port: int, store: str | None = None
+    ) -> BaseServices:
+        """Use what listens on these ports; start what is missing, on free ones.
+
+        Args:
+            orchestrator_port: Where an orchestrator may listen.
+            datastore_port: Where a datastore may listen.
+            store: File of the datastore, when it is started.
 
         Raises:
+            ConfigurationError: ``store`` is given, and a datastore listens already.
             ServiceCrashedError: they did not start; with what the process said.
             ServiceTimeoutError: they were not ready in time.
         """
-        if is_listening(orchestrator_port) and is_listening(datastore_port):
-            return cls(orchestrator_port, datastore_port, has_directory=_is_directory(orchestrator_port))
+        ports = {
+            name: port
+            for name, port in (("orchestrator", orchestrator_port), ("datastore", datastore_port))
+            if is_listening(port)
+        }
+        if store is not None and "datastore" in ports:
+            raise ConfigurationError(
+                f"store={store!r}: a datastore listens on port {datastore_port} already and keeps its trials "
+                "where it was told to; pass datastore_port=0 to have one of your own"
+            )
+        has_directory = "orchestrator" not in ports or _is_directory(orchestrator_port)
+        missing = [name for name in ("orchestrator", "datastore") if name not in ports]
+        if not missing:
+            return cls(orchestrator_port, datastore_port, has_directory=has_directory)
+        file = [] if store is None else ["--datastore-file", store]
         process = subprocess.Popen(
-            [sys.executable, "-m", "cogment_lab.services.base"],
+            [sys.executable, "-m", "cogment_lab.services.base", *missing, *file],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         line = _first_line(process)
-        ports = json.loads(line)
-        return cls(ports["orchestrator"], ports["datastore"], process)
+        ports |= json.loads(line)
+        return cls(ports["orchestrator"], ports["datastore"], process, has_directory)
 
     @property
     def directory(self) -> str:

@@ -21,12 +21,11 @@ from cogment_lab.wire.endpoint import CLIENT, parse
 from cogment_lab.wire.generated.trial_datastore_pb2 import RetrieveTrialsRequest, StoredTrialInfo
 from cogment_lab.wire.loop_thread import LoopThread
 from cogment_lab.wire.rpc import Stub
-from cogment_lab.wire.trial_data import decode_trial, read_samples
+from cogment_lab.wire.trial_data import OTHER_ROLES, decode_trial, read_samples
 
 __all__ = ["RemoteTrialStore"]
 
 _SECONDS = 60.0
-_OTHER_ROLES = ("teacher", "evaluator", "observer")
 
 
 class RemoteTrialStore:
@@ -159,7 +158,7 @@ class RemoteTrialStore:
         config = pb.EnvironmentConfig.FromString(params.environment.config.content)
         ended = raw.last_state == int(TrialState.ENDED)
         data = self._load(raw) if ended else {}
-        agents = {name: each for name, each in data.items() if name not in _OTHER_ROLES}
+        agents = {name: each for name, each in data.items() if name not in OTHER_ROLES}
         first = next(iter(agents.values()), None)
         played = first is not None and len(first) > 0
         terminated = played and any(bool(each.terminated[-1]) for each in agents.values() if len(each))

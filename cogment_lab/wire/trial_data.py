@@ -19,6 +19,7 @@ from cogment_lab.errors import ServiceError, ServiceTimeoutError, ServiceUnreach
 from cogment_lab.specs import action_from_message, observation_from_message, space_from_message
 from cogment_lab.specs.generated import data_pb2 as pb
 from cogment_lab.store.trial_data import TrialData
+from cogment_lab.trial.sample import Feedback
 from cogment_lab.trial.takeover import Phase
 from cogment_lab.wire.generated.bundle_pb2 import SampleReplies
 from cogment_lab.wire.generated.common_pb2 import TrialParams
@@ -33,9 +34,9 @@ from cogment_lab.wire.rpc import Stub
 from cogment_lab.wire.same_shape import cut_actions, cut_observations
 from cogment_lab.wire.stream import BUNDLES, offers_bundles
 
-__all__ = ["decode_trial", "find_trial", "load_trial", "read_samples"]
+__all__ = ["OTHER_ROLES", "decode_trial", "find_trial", "load_trial", "read_samples"]
 
-_OTHER_ROLES = ("teacher", "evaluator", "observer")
+OTHER_ROLES = ("teacher", "evaluator", "observer")
 """Actors beside a player: their actions are their own, whoever decides."""
 
 
@@ -117,6 +118,7 @@ def decode_trial(
 ) -> dict[str, TrialData]:
     """Return the data of each actor of a trial; see :func:`load_trial`."""
     data = {}
+    names = [actor.name for actor in params.actors]
     for index, actor in enumerate(params.actors):
         if agent_specs is not None and actor.name in agent_specs:
             specs = agent_specs[actor.name]
@@ -126,7 +128,7 @@ def decode_trial(
             if agent_specs is None:
                 raise ServiceError(f"the parameters of the trial hold no specs for {actor.name!r}")
             continue
-        data[actor.name] = _decode_actor(index, actor.name, specs, samples)
+        data[actor.name] = _decode_actor(index, names, specs, samples)
     return data
 
 
@@ -153,8 +155,9 @@ class Observed:
 
 
 def _decode_actor(
-    index: int, name: str, specs: pb.AgentSpecs, samples: Sequence[StoredTrialSample]
+    index: int, names: Sequence[str], specs: pb.AgentSpecs, samples: Sequence[StoredTrialSample]
 ) -> TrialData:
+    name = names[index]
     observation_space = space_from_message(specs.observation_space)
     action_space = space_from_message(specs.action_space)
     entries = [sample.actor_samples[index] for sample in samples]
@@ -196,7 +199,7 @@ def _decode_actor(
         truncated[-1] = True
     stamps = np.array([sample.timestamp for sample in samples], dtype=np.uint64).astype(np.int64)
     proposed = actions
-    plays = name not in _OTHER_ROLES
+    plays = name not in OTHER_ROLES
     overridden = np.array([plays and bool(info.get("is_intervention")) for info in infos], dtype=np.bool_)
     if overridden.any():
         executed = [
@@ -222,12 +225,24 @@ def _decode_actor(
         t_shown=stamps[decisions],
         t_acted=stamps[bounds[1:]] if n else stamps[:0],
         reaction_ns=np.zeros(n, np.int64),
-        feedback=[],
+        feedback=_feedback(names, entries, stamps),
         infos=infos,
         last_observation=last,
         observed_ticks=np.zeros(0, np.int64),
         observed_observations=None,
     )
+
+
+def _feedback(
+    names: Sequence[str], entries: Sequence[Any], stamps: np.ndarray[Any, np.dtype[np.int64]]
+) -> list[Feedback]:
+    """Return what other actors said; the environment's rewards are no opinions."""
+    return [
+        Feedback(names[said.sender], said.reward, said.confidence, int(stamps[tick]), tick)
+        for tick, entry in enumerate(entries)
+        for said in entry.received_rewards
+        if 0 <= said.sender < len(names)
+    ]
 
 
 def _observe(space: Space[Any], payloads: list[bytes | None]) -> Observed:

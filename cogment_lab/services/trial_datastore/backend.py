@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 
 from cogment_lab.errors import TrialNotFoundError
+from cogment_lab.services.trial_datastore.columns import Columns
 from cogment_lab.services.trial_datastore.convert import Converter
 from cogment_lab.services.trial_datastore.database import Database, StoredTrial
 from cogment_lab.trial.states import TrialState
@@ -34,6 +35,8 @@ class Trial:
         last_state: State of its newest sample.
         count: How many samples it has, wherever they are.
         ended: Whether no more will come.
+        deleted: Whether it is to be forgotten.
+        copied: Whether it has columns in the file, or cannot have them.
         first: Index of the first sample in memory; those before are on disk, or dropped.
         recent: Encoded ``StoredTrialSample`` from ``first`` on.
         committed: How many samples are on disk.
@@ -47,8 +50,7 @@ class Trial:
         self.converter = Converter(trial_id, params, user_id)
         self.last_state = int(TrialState.UNKNOWN)
         self.count = 0
-        self.ended = False
-        self.deleted = False
+        self.ended = self.deleted = self.copied = False
         self.first = 0
         self.recent: list[bytes] = []
         self.committed = 0
@@ -78,9 +80,12 @@ class Backend:
     Args:
         max_size: Bytes of samples in memory, see ``TrialDatastoreSettings``.
         database: Where everything is kept; ``None`` for memory alone.
+        columns: Where trials go once they have ended, for those who read the file as a store.
     """
 
-    def __init__(self, max_size: int, database: Database | None) -> None:
+    def __init__(
+        self, max_size: int, database: Database | None = None, columns: Columns | None = None
+    ) -> None:
         self.trials: dict[str, Trial] = {}
         self.arrived = asyncio.Event()
         self._max_size = max_size
@@ -89,9 +94,15 @@ class Backend:
         self._dirty: dict[str, Trial] = {}
         self._committing: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
+        self._columns = columns
+        self._uncopied: dict[str, Trial] = {}
+        self._copying: asyncio.Task[None] | None = None
+        copied = columns.known() if columns is not None else set()
         if database is not None:
             for row in database.trials():
                 self._restore(row)
+                if row.trial_id not in copied:
+                    self._copy_soon(self.trials[row.trial_id])
 
     def _restore(self, row: StoredTrial) -> None:
         trial = Trial(row.trial_id, row.user_id, TrialParams.FromString(row.params))
@@ -145,6 +156,8 @@ class Backend:
         if self._database is not None and known:
             await self.flush()
             await asyncio.to_thread(self._database.delete, [trial.trial_id for trial in known])
+        if self._columns is not None and known:
+            await self._columns.delete([trial.trial_id for trial in known])
 
     async def read(self, trial: Trial, index: int) -> tuple[int, list[bytes] | bytes]:
         """Return samples from ``index`` on, some of those that exist.
@@ -187,8 +200,14 @@ class Backend:
         for trial in self.trials.values():
             trial.ended = True
             trial.notify()
+            self._copy_soon(trial)
         if self._database is not None:
             await self.flush()
+        if self._columns is not None:
+            if self._copying is not None:
+                await self._copying
+            await self._columns.close()
+        if self._database is not None:
             self._database.close()
 
     async def wait_for_trials(self, deadline: float) -> bool:
@@ -253,8 +272,36 @@ class Backend:
                 return
         _LOG.warning("trial %s: a reward for tick %d came too late", trial.trial_id, late.info.tick_id)
 
+    def _copy_soon(self, trial: Trial) -> None:
+        if self._columns is not None and not trial.copied:
+            self._uncopied[trial.trial_id] = trial
+            if self._copying is None:
+                self._copying = asyncio.create_task(self._copy(self._columns))
+
+    async def _copy(self, columns: Columns) -> None:
+        """Give the ended trials their columns."""
+        try:
+            while self._uncopied:
+                trial = self._uncopied.pop(next(iter(self._uncopied)))
+                trial.copied = True
+                samples: list[bytes] = []
+                while len(samples) < trial.count and not trial.deleted:
+                    _, some = await self.read(trial, len(samples))
+                    if isinstance(some, bytes):
+                        frames = SampleReplies.FromString(some).frames
+                        some = [frame.trial_sample.SerializeToString() for frame in frames]
+                    samples += some
+                if samples and not trial.deleted:
+                    await columns.write(trial.trial_id, trial.user_id, trial.params, samples)
+        except TrialNotFoundError as error:
+            _LOG.warning("%s", error)
+        finally:
+            self._copying = None
+
     def _touch(self, trial: Trial) -> None:
         trial.notify()
+        if trial.ended:
+            self._copy_soon(trial)
         if self._database is not None:
             self._dirty[trial.trial_id] = trial
             self._commit_soon()

@@ -1,14 +1,17 @@
-"""The datastore's SQLite file: trials, and their samples in chunks."""
+"""The datastore's SQLite file: trials, and their samples in chunks.
+
+The file is a :class:`~cogment_lab.TrialStore` too: these tables stand beside the store's own.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cogment_lab.errors import NotAStoreError, StoreReadOnlyError
+from cogment_lab.store.location import prepare_for_writing
+from cogment_lab.store.schema import connect
 
 __all__ = ["Database", "StoredTrial"]
 
@@ -60,20 +63,10 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=5.0, check_same_thread=False, isolation_level=None
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.executescript(_SCHEMA)
-        except sqlite3.OperationalError as error:
-            raise StoreReadOnlyError(f"cannot write the datastore file {str(path)!r}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise NotAStoreError(f"{str(path)!r} is no SQLite file: {error}") from error
-        except OSError as error:
-            raise StoreReadOnlyError(f"cannot make the folder of {str(path)!r}: {error}") from error
+        prepare_for_writing(str(path.absolute()))
+        self._connection = connect(str(path.absolute()))
+        self._connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        self._connection.executescript(_SCHEMA)
 
     def trials(self) -> list[StoredTrial]:
         """Return every trial, in order of insertion."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from cogment_lab.services.trial_datastore.backend import Backend
+from cogment_lab.services.trial_datastore.columns import Columns
 from cogment_lab.services.trial_datastore.database import Database
 from cogment_lab.services.trial_datastore.servicers import Datalog, Datastore
 from cogment_lab.services.trial_datastore.settings import TrialDatastoreSettings
@@ -44,7 +45,8 @@ class TrialDatastore:
         """Listen, and return the port; raise PortInUseError when something else does."""
         settings = self.settings
         database = Database(settings.file_storage) if settings.file_storage is not None else None
-        self._backend = Backend(settings.memory_storage_max_samples_size, database)
+        columns = Columns(settings.file_storage) if settings.file_storage is not None else None
+        self._backend = Backend(settings.memory_storage_max_samples_size, database, columns)
         self._server = Server(
             {
                 "cogmentAPI.TrialDatastoreSP": Datastore(self._backend),
