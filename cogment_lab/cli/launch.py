@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from cogment_lab.cli.flags import TLS
 from cogment_lab.cli.processes import Guard, run_child, run_until_interrupted
 from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceCrashedError, ServiceTimeoutError
 
@@ -148,8 +149,10 @@ async def _run(
 
 def _show(names: Mapping[str, object], ports: Mapping[str, int], console: Console) -> None:
     console.print("[bold green]ready[/]")
+    is_secret = any(os.environ.get(variable) for option in TLS for variable in option.variables)
+    web = "https" if is_secret else "http"
     for name in names:
-        protocol = "http" if name == "web_proxy" else "grpc"
+        protocol = web if name == "web_proxy" else "grpc"
         console.print(f"  [bold]{name:16}[/] {protocol}://localhost:{ports[name]}")
     console.print("[dim]stop with Ctrl-C[/]")
 

@@ -226,9 +226,17 @@ def status(
     ] = None,
     port: Annotated[list[str] | None, typer.Option(help="NAME=N, of any service.")] = None,
     host: Annotated[str, typer.Option(help="Where they are; this machine without it.")] = "",
-    private_key: Annotated[Path | None, typer.Option("--private-key", "--private_key", help=_PEM)] = None,
-    root_cert: Annotated[Path | None, typer.Option("--root-cert", "--root_cert", help=_PEM)] = None,
-    trust_chain: Annotated[Path | None, typer.Option("--trust-chain", "--trust_chain", help=_PEM)] = None,
+    private_key: Annotated[
+        Path | None,
+        typer.Option("--private-key", "--private_key", help=_PEM, envvar="COGMENT_PRIVATE_KEY_FILE"),
+    ] = None,
+    root_cert: Annotated[
+        Path | None, typer.Option("--root-cert", "--root_cert", help=_PEM, envvar="COGMENT_ROOT_CERT_FILE")
+    ] = None,
+    trust_chain: Annotated[
+        Path | None,
+        typer.Option("--trust-chain", "--trust_chain", help=_PEM, envvar="COGMENT_TRUST_CHAIN_FILE"),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for each answer.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
@@ -288,6 +296,20 @@ def generate(
 
     for path in run(spec, output):
         print(path)
+
+
+@app.command()
+def report(
+    file: Annotated[Path, _FILE],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+    env: Annotated[str | None, typer.Option(help="Only trials of this environment.")] = None,
+    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    most_trials: Annotated[int, typer.Option(min=1, help="Read the ticks of the newest N.")] = 1000,
+) -> None:
+    """Write what trials say about people and learners: one page, with pictures, that needs nothing else."""
+    from cogment_lab.cli.report import write_report
+
+    write_report(file, output, env_id=env, title=title, most_trials=most_trials)
 
 
 @app.command()

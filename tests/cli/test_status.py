@@ -2,6 +2,8 @@
 
 import json
 import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -20,11 +22,8 @@ def test_version_names_ours_pythons_the_protocols_and_the_extras(cogmentlab) -> 
     assert f"cogment_lab {__version__}\n" in text and "\nsb3 " in text
 
 
-def states(cogmentlab, *arguments: str, status: int) -> dict[str, dict[str, str]]:
-    # what does not serve is told on standard output too, which _output does not return
-    import subprocess
-    import sys
-
+def states(*arguments: str, status: int) -> dict[str, dict[str, str]]:
+    """Return what ``status --json`` prints, by service."""
     done = subprocess.run(
         [sys.executable, "-m", "cogment_lab.cli.main", "status", "--json", *arguments],
         capture_output=True,
@@ -34,16 +33,16 @@ def states(cogmentlab, *arguments: str, status: int) -> dict[str, dict[str, str]
     return {each["name"]: each for each in map(json.loads, done.stdout.splitlines())}
 
 
-def test_where_nothing_listens_all_services_are_absent(cogmentlab, free_port) -> None:
+def test_where_nothing_listens_all_services_are_absent(free_port) -> None:
     names = ("orchestrator", "trial_datastore", "model_registry", "directory", "web_proxy")
-    found = states(cogmentlab, *(f"--port={name}={free_port()}" for name in names), status=1)
+    found = states(*(f"--port={name}={free_port()}" for name in names), status=1)
     assert {name: each["state"] for name, each in found.items()} == dict.fromkeys(names, "absent")
 
 
 def test_a_service_that_listens_tells_version_and_load(cogmentlab) -> None:
     with cogmentlab.running("services", "directory", "--port=0", "--persistence_file=") as directory:
         port = directory.port()
-        found = states(cogmentlab, "directory", f"--port=directory={port}", status=0)["directory"]
+        found = states("directory", f"--port=directory={port}", status=0)["directory"]
         assert found["state"] == "serving"
         assert found["versions"] == {"cogment_lab": __version__}
         assert found["statuses"] == {
@@ -52,7 +51,7 @@ def test_a_service_that_listens_tells_version_and_load(cogmentlab) -> None:
             "load_balancing": "disabled",
         }
         others = [f"--port={name}={port}" for name in ("orchestrator", "web_proxy")]
-        found = states(cogmentlab, "orchestrator", "web_proxy", *others, status=1)
+        found = states("orchestrator", "web_proxy", *others, status=1)
         assert {each["state"] for each in found.values()} == {"not serving"}
         assert "UNIMPLEMENTED" in found["orchestrator"]["problem"]
         assert "no web proxy" in found["web_proxy"]["problem"]
