@@ -1,8 +1,8 @@
 """People at their seats: how soon a key shows, how even the pictures come, how many can watch.
 
 - ``key_to_frame_*_ms``: one person, CartPole 600x400 at 60 fps in a process of its own. From sending a key to
-  having the picture of the first tick that used it (a numbered input, see docs/seat-protocol.md); painting is not
-  in it.
+  having the picture of the first tick that used it (a numbered input, see docs/seat-protocol.md), without
+  painting it.
 - ``frame_gap_*_ms``: ``--people`` trials at 30 fps, each in a process of its own, each with one person; time
   between two pictures, of all people together, and the worst person's p99.
 - ``most_people``: the largest number tried for which p99 of the gaps stays below 70 ms (``--limit``).

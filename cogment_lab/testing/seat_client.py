@@ -101,8 +101,9 @@ class SeatClient:
             person=person,
             watch="1" if watch else "",
         )
+        self._stack = contextlib.ExitStack()
         try:
-            self._socket = connect(
+            connection = connect(
                 url,
                 subprotocols=[Subprotocol(PROTOCOL), Subprotocol(f"token.{address.token}")],
                 open_timeout=_CONNECT_SECONDS,
@@ -110,6 +111,7 @@ class SeatClient:
                 compression=None,
                 proxy=None,
             )
+            self._socket = self._stack.enter_context(connection)
         except (OSError, WebSocketException) as error:
             raise SeatLostError(f"nobody answers at {address.base}: {error}") from error
         self._thread = threading.Thread(target=self._listen, name=f"seat {self.seat}", daemon=True)
@@ -221,7 +223,7 @@ class SeatClient:
     def close(self) -> None:
         """Leave."""
         with contextlib.suppress(WebSocketException, OSError):
-            self._socket.close()
+            self._stack.close()
         self._thread.join(_CONNECT_SECONDS)
 
     def __enter__(self) -> Self:

@@ -76,4 +76,4 @@ def _stretch(token: str) -> bytes:
 
 def _equal(left: str, right: str) -> bool:
     """Compare in constant time."""
-    return hmac.compare_digest(left.encode(), right.encode())
+    return hmac.compare_digest(left.encode(errors="replace"), right.encode())

@@ -14,7 +14,9 @@ __all__ = ["Flow"]
 _MOST_UNDER_WAY = 6
 _LOOK_SECONDS = 1.0
 _LATE_SECONDS = 0.5
-_QUEUE_SECONDS = 0.08
+_QUEUE_SECONDS, _QUEUE_SHARE = 0.03, 0.4  # longer than this, and than this share of the way, is waiting
+_LONG_QUEUE_SECONDS = 0.15
+_BASE_DRIFT = 0.005
 _STARVING = 0.8
 _CALM_LOOKS = 4
 _MOST_CALM_LOOKS = 64
@@ -45,7 +47,6 @@ class Flow:
         self._offered = self._sent = 0
         self._calm = 0
         self._calm_needed = _CALM_LOOKS
-        self._widened = False
 
     @property
     def rate(self) -> int:
@@ -82,7 +83,7 @@ class Flow:
             lag = now - self._under_way.popleft()[1]
         self.acknowledged = sequence
         self.round_trip = lag if self._base is None else 0.8 * self.round_trip + 0.2 * lag
-        self._base = lag if self._base is None else min(lag, self._base + 0.02 * (lag - self._base))
+        self._base = lag if self._base is None else min(lag, self._base + _BASE_DRIFT * (lag - self._base))
         return True
 
     def forget(self) -> None:
@@ -101,16 +102,16 @@ class Flow:
         if offered < _MIN_OFFERED or self._base is None:
             return
         starving = sent < _STARVING * offered
-        waiting = self.round_trip - self._base > max(_QUEUE_SECONDS, 0.5 * self._base)
-        if waiting and self._window > 1:
-            self._window -= 1
-        if starving and (waiting or self._widened or self._window == _MOST_UNDER_WAY):
+        queue = self.round_trip - self._base
+        if starving and (
+            queue > max(_QUEUE_SECONDS, _QUEUE_SHARE * self._base) or self._window == _MOST_UNDER_WAY
+        ):
             self._worse()
         elif starving:
             self._window += 1
-            self._widened = True
-        elif not waiting:
-            self._widened = False
+        elif queue > _LONG_QUEUE_SECONDS and self._window > 1:
+            self._window -= 1
+        else:
             self._calm += 1
             if self._calm >= self._calm_needed and self.step > 0:
                 self._calm_needed = min(2 * self._calm_needed, _MOST_CALM_LOOKS)
@@ -118,7 +119,6 @@ class Flow:
 
     def _worse(self) -> None:
         self._window = 1
-        self._widened = False
         self._change(min(self.step + 1, self._last_step))
 
     def _change(self, step: int) -> None:
