@@ -21,6 +21,7 @@ FOLDERS = {
     "actors": ROOT / "cogment_lab/actors",
     "humans": ROOT / "cogment_lab/humans",
     "testing": ROOT / "cogment_lab/testing",
+    "reports": ROOT / "cogment_lab/reports",
     "cli": ROOT / "cogment_lab/cli",
     "integrations": ROOT / "integrations",
     "algorithms": ROOT / "algorithms",
@@ -37,7 +38,19 @@ MAY_IMPORT = {
     "testing": {"testing", "humans", "store", "specs", "trial"},
     "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},
-    "cli": {"cli", "algorithms", "integrations", "humans", "services", "wire", "store", "specs", "trial"},
+    "reports": {"reports", "store", "specs", "trial"},
+    "cli": {
+        "cli",
+        "reports",
+        "algorithms",
+        "integrations",
+        "humans",
+        "services",
+        "wire",
+        "store",
+        "specs",
+        "trial",
+    },
 }
 TRIAL_NEVER = {"grpc", "torch", "fastapi", "sqlite3", "stable_baselines3", "socket", "threading", "asyncio"}
 

@@ -1,0 +1,157 @@
+"""Offline learning on data sets made here, and what goes on from them on line.
+
+Data sets, each 48 trials of Pendulum-v1 or LunarLanderContinuous-v3, recorded through trials:
+
+- ``expert``: a scripted policy;
+- ``mixed``: trials of four players from expert to random, by how many of their actions are random;
+- ``human-like``: an unskilled player, and a simulated person who takes over in danger, late and with errors.
+
+Every algorithm gets the same data, 64x64 networks, 5000 gradient steps
+of 256 with targets that move fast (tau = 0.02, as there are so few), and 5 seeds; each policy plays
+20 trials with the same starts. Scores are normalised as D4RL's are: 0 is the random player's return, 100 the
+expert's. ``--json`` prints ``{env: {data: {algorithm: [mean, half-width of a 95 % interval]}}}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC
+
+import cogment_lab
+from cogment_lab.humans.scripted import scripted_gate, scripted_policy
+from cogment_lab.humans.simulated import SimulatedHuman
+
+ENVS = ("Pendulum-v1", "LunarLanderContinuous-v3")
+DATASETS = ("expert", "mixed", "human-like")
+ALGORITHMS: dict[str, Callable[..., Any]] = {"BC": BC, "AWAC": AWAC, "TD3+BC": TD3BC, "CQL": CQL, "IQL": IQL}
+MIXED_ERRORS = (0.0, 0.3, 0.6, 1.0)
+TRIALS = 48
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 10: 2.262}
+"""Student's t for the mean of so many seeds."""
+
+
+def erring(env_id: str, errors: float, seed: int) -> Callable[[Any], Any]:
+    """Return the scripted policy with a share of random actions."""
+    policy, rng = scripted_policy(env_id), np.random.default_rng(seed)
+    space = gym.make(env_id).action_space
+    assert isinstance(space, gym.spaces.Box)
+
+    def act(observation: Any) -> Any:
+        if rng.random() < errors:
+            return rng.uniform(space.low, space.high).astype(np.float32)
+        return policy(observation)
+
+    return act
+
+
+def record(env_id: str, kind: str, path: Path) -> None:
+    """Record a data set, if it is not there yet."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.unlink(missing_ok=True)
+    with cogment_lab.TrialStore(unfinished) as store:
+        if kind == "expert":
+            cogment_lab.run(env_id, erring(env_id, 0.0, 0), TRIALS, seed=1, store=store)
+        elif kind == "mixed":
+            for index, errors in enumerate(MIXED_ERRORS):
+                share = TRIALS // len(MIXED_ERRORS)
+                cogment_lab.run(env_id, erring(env_id, errors, index), share, seed=1 + index, store=store)
+        else:
+            person = SimulatedHuman(
+                scripted_policy(env_id), scripted_gate(env_id), reaction_ticks=5, error_rate=0.1
+            )
+            actors = {"gym": erring(env_id, 0.9, 7), "teacher": person}
+            cogment_lab.run(env_id, actors, TRIALS, seed=1, store=store)
+    unfinished.rename(path)
+
+
+def play(env_id: str, act: Callable[[Any], Any], trials: int = 20) -> float:
+    """Return the mean return from starts that are the same for everybody."""
+    env = gym.make(env_id)
+    returns = []
+    for trial in range(trials):
+        observation, _ = env.reset(seed=10_000 + trial)
+        total, over = 0.0, False
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(act(observation))
+            total, over = total + float(reward), terminated or truncated
+        returns.append(total)
+    env.close()
+    return statistics.fmean(returns)
+
+
+def learn(env_id: str, kind: str, name: str, seed: int, folder: Path, steps: int) -> float:
+    """Return the mean return of what an algorithm learned."""
+    torch.set_num_threads(1)
+    model = ALGORITHMS[name](
+        "MlpPolicy",
+        folder / f"{env_id}-{kind}.db",
+        learning_rate=1e-3,
+        tau=0.02,
+        seed=seed,
+        device="cpu",
+        policy_kwargs={"net_arch": [64, 64], "optimizer_kwargs": {"fused": True}},
+    ).learn(steps)
+    return play(env_id, lambda observation: model.predict(observation, deterministic=True)[0])
+
+
+def interval(values: list[float]) -> list[float]:
+    """Return the mean, and half the width of its 95 % interval over seeds."""
+    n = len(values)
+    half = T_95[n] * statistics.stdev(values) / n**0.5 if n > 1 else 0.0
+    return [round(statistics.fmean(values), 1), round(half, 1)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
+    parser.add_argument("--steps", type=int, default=5000, help="gradient steps (default %(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, choices=(1, *T_95), help="(default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default %(default)s)")
+    parser.add_argument("--envs", nargs="+", default=ENVS, choices=ENVS)
+    parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
+    parser.add_argument("--algorithms", nargs="+", default=list(ALGORITHMS), choices=list(ALGORITHMS))
+    parser.add_argument("--folder", type=Path, default=Path("runs/offline"), help="for the data sets")
+    args = parser.parse_args()
+    begin = time.perf_counter()
+    results: dict[str, dict[str, dict[str, list[float]]]] = {}
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+        for env_id in args.envs:
+            low, high = (play(env_id, erring(env_id, errors, 99)) for errors in (1.0, 0.0))
+            print(f"{env_id}: random {low:.0f}, scripted expert {high:.0f}", flush=True)
+            for kind in args.datasets:
+                record(env_id, kind, args.folder / f"{env_id}-{kind}.db")
+                scores = results.setdefault(env_id, {}).setdefault(kind, {})
+                for name in args.algorithms:
+                    runs = [
+                        pool.submit(learn, env_id, kind, name, seed, args.folder, args.steps)
+                        for seed in range(1, args.seeds + 1)
+                    ]
+                    scores[name] = interval([100 * (run.result() - low) / (high - low) for run in runs])
+                    mean, half = scores[name]
+                    seconds = time.perf_counter() - begin
+                    print(f"  {kind:11} {name:7} {mean:7.1f} ± {half:5.1f}   ({seconds:.0f} s)", flush=True)
+    if args.json:
+        print(json.dumps(results))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

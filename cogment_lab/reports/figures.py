@@ -1,0 +1,208 @@
+"""The pictures of a report, as SVG that is readable on light and on dark ground."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from cogment_lab.errors import MissingExtraError
+from cogment_lab.reports.numbers import NOBODY, EnvironmentReport, TrialFigures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["feedback_figure", "human_cost_figure", "intervention_figure", "learning_figure", "takeover_map"]
+
+AGENT, PERSON, FALLBACK, PRAISE = "#3987e5", "#e8871e", "#e5484d", "#2ba56b"
+_GREY = "#808890"
+_STYLE = {
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "grid.color": _GREY,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.labelcolor": _GREY,
+    "svg.hashsalt": "cogment_lab",
+    "text.color": _GREY,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+}
+_LARGEST_MAP = (400, 600)
+"""Most rows and columns of a takeover map; beyond that, rows and columns are put together."""
+
+
+def learning_figure(report: EnvironmentReport) -> str:
+    """Return the return of each trial over the steps of the environment, as SVG."""
+    steps = np.cumsum(report.column("n_ticks"))
+    returns = report.column("total_reward")
+    helped = report.column("n_interventions") > 0
+
+    def draw(axes: Axes) -> None:
+        size = 14 if len(returns) < 200 else 6
+        axes.scatter(
+            steps[~helped], returns[~helped], s=size, color=AGENT, alpha=0.55, label="alone", linewidths=0
+        )
+        if helped.any():
+            axes.scatter(
+                steps[helped], returns[helped], s=size, color=PERSON, alpha=0.7, label="helped", linewidths=0
+            )
+        if len(returns) >= 5:
+            window = _window(len(returns))
+            axes.plot(steps, _smooth(returns, window), color=_GREY, lw=2, label=f"mean of {window} trials")
+        axes.set(xlabel="environment steps", ylabel="return")
+        _legend(axes)
+
+    return _draw(draw)
+
+
+def intervention_figure(report: EnvironmentReport) -> str:
+    """Return the share of each trial's ticks that a person decided, as SVG."""
+    steps = np.cumsum(report.column("n_ticks"))
+    rates = np.array([trial.intervention_rate for trial in report.trials]) * 100.0
+
+    def draw(axes: Axes) -> None:
+        axes.scatter(steps, rates, s=14 if len(rates) < 200 else 6, color=PERSON, alpha=0.5, linewidths=0)
+        if len(rates) >= 5:
+            window = _window(len(rates))
+            axes.plot(steps, _smooth(rates, window), color=PERSON, lw=2, label=f"mean of {window} trials")
+            _legend(axes)
+        axes.set(xlabel="environment steps", ylabel="ticks decided by people, %")
+        axes.set_ylim(-2, max(10.0, float(rates.max()) * 1.08))
+
+    return _draw(draw)
+
+
+def human_cost_figure(report: EnvironmentReport) -> str:
+    """Return the time in control and takeovers, summed over the trials, as SVG."""
+    steps = np.cumsum(report.column("n_ticks"))
+    seconds = np.cumsum([trial.seconds_in_control for trial in report.trials])
+    unit, scale = ("minutes", 60.0) if seconds[-1] >= 120.0 else ("seconds", 1.0)
+    takeovers = np.cumsum(report.column("n_takeovers"))
+
+    def draw(axes: Axes) -> None:
+        (first,) = axes.plot(steps, seconds / scale, color=PERSON, lw=2, label=f"{unit} in control")
+        axes.set(xlabel="environment steps", ylabel=f"{unit} in control")
+        axes.set_ylim(bottom=0)
+        other = axes.twinx()
+        (second,) = other.plot(steps, takeovers, color=AGENT, lw=2, ls="--", label="takeovers")
+        other.set_ylabel("takeovers")
+        other.set_ylim(bottom=0)
+        other.grid(visible=False)
+        other.spines["right"].set_visible(True)
+        axes.legend(handles=[first, second], loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+
+    return _draw(draw)
+
+
+def feedback_figure(report: EnvironmentReport) -> str:
+    """Return praise and scolding over the trials, as SVG."""
+    numbers, edges = len(report.trials), min(len(report.trials), 40)
+    bins = np.minimum(np.arange(numbers) * edges // numbers, edges - 1)
+    praise = np.bincount(bins, [trial.praise for trial in report.trials], edges)
+    scolding = np.bincount(bins, [trial.scolding for trial in report.trials], edges)
+    middle = (np.arange(edges) + 0.5) * numbers / edges + 0.5
+
+    def draw(axes: Axes) -> None:
+        width = numbers / edges * 0.85
+        axes.bar(middle, praise, width, color=PRAISE, label="praise")
+        axes.bar(middle, -scolding, width, color=FALLBACK, label="scolding")
+        axes.axhline(0.0, color=_GREY, lw=0.8)
+        axes.set(xlabel="trial", ylabel="pieces of feedback")
+        _legend(axes)
+
+    return _draw(draw)
+
+
+def takeover_map(trials: Sequence[TrialFigures]) -> str:
+    """Return who decided each tick, one row per trial, as SVG."""
+    rows = [trial.deciders for trial in trials if len(trial.deciders)]
+    longest = max(map(len, rows))
+    shares = np.zeros((len(rows), longest, 3))
+    for row, deciders in zip(shares, rows, strict=True):
+        known = deciders != NOBODY
+        row[np.flatnonzero(known), deciders[known]] = 1.0
+    image = _colours(_shrink(_shrink(shares, _LARGEST_MAP[0], 0), _LARGEST_MAP[1], 1))
+
+    def draw(axes: Axes) -> None:
+        axes.imshow(
+            image,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0.0, float(longest), len(rows) + 0.5, 0.5),
+        )
+        axes.grid(visible=False)
+        axes.set(xlabel="tick of the trial", ylabel="trial")
+        from matplotlib.patches import Patch
+
+        names = (("agent", AGENT), ("person", PERSON), ("fallback", FALLBACK))
+        axes.legend(
+            handles=[Patch(color=colour, label=name) for name, colour in names],
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=3,
+        )
+
+    return _draw(draw, size=(13.0, 4.0))
+
+
+def _colours(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return RGBA: the mixed colour of those who decided, transparent where nobody did."""
+    palette = np.array([_rgb(AGENT), _rgb(PERSON), _rgb(FALLBACK)])
+    total = shares.sum(axis=2, keepdims=True)
+    mixed = np.divide(shares @ palette, total, out=np.zeros((*shares.shape[:2], 3)), where=total > 0.0)
+    return np.concatenate([mixed, (total > 0.0).astype(np.float64)], axis=2)
+
+
+def _rgb(colour: str) -> list[float]:
+    return [int(colour[at : at + 2], 16) / 255.0 for at in (1, 3, 5)]
+
+
+def _shrink(values: npt.NDArray[np.float64], most: int, axis: int) -> npt.NDArray[np.float64]:
+    """Return sums over neighbours along an axis, so that at most ``most`` are left."""
+    n = values.shape[axis]
+    if n <= most:
+        return values
+    starts = np.unique(np.arange(most) * n // most)
+    return np.asarray(np.add.reduceat(values, starts, axis=axis))
+
+
+def _window(n: int) -> int:
+    return int(np.clip(n // 10, 3, 50))
+
+
+def _smooth(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Return the mean of the last ``window`` values at each of them."""
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    return np.asarray((sums[ends] - sums[starts]) / (ends - starts))
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
+
+
+def _draw(draw: Callable[[Axes], None], *, size: tuple[float, float] = (6.4, 3.0)) -> str:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError('reports are drawn with matplotlib: pip install "cogment_lab[report]"')
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure: Figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots())
+        target = io.StringIO()
+        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return target.getvalue()
