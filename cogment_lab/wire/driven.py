@@ -24,9 +24,12 @@ class Driven(Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:
         self._coroutine = coroutine
         self._done = done
+        self._closed = False
         self._step()
 
     def _step(self, _: object = None) -> None:
+        if self._closed:
+            return
         try:
             awaited = self._coroutine.send(None)
         except StopIteration as result:
@@ -39,5 +42,5 @@ class Driven(Generic[T]):
 
     def close(self) -> None:
         """Give the coroutine up; ``done`` is not called."""
-        self._done = lambda _: None
+        self._closed = True
         self._coroutine.close()

@@ -18,7 +18,6 @@ of either end keeps everything on gRPC.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import stat
@@ -94,9 +93,16 @@ class _Pipe(asyncio.Protocol):
         return message
 
     async def _end(self) -> Any:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_REASON_S):
-                await self._reason()
+        reason = asyncio.ensure_future(self._reason())
+        try:
+            await asyncio.wait(
+                (reason,), timeout=_REASON_S
+            )  # readers need not be tasks: no asyncio.timeout()
+        finally:
+            if not reason.done():
+                reason.cancel()
+        if reason.done():
+            reason.result()
         return EOF
 
     async def write(self, message: bytes) -> None:

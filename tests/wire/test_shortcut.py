@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from cogment_lab.wire import shortcut
+from cogment_lab.wire.driven import Driven
 from cogment_lab.wire.generated.common_pb2 import HEARTBEAT, NORMAL, ActorRunTrialInput, ActorRunTrialOutput
 from cogment_lab.wire.shortcut import OFFERS, SHORTCUT, answer_offers, settle
 from cogment_lab.wire.stream import (
@@ -171,6 +172,20 @@ def test_a_failure_keeps_its_reason() -> None:
         assert stream.error.details() == "the environment raised ValueError"
         with pytest.raises(PeerLost):
             await stream.write(frame("anybody there?"))
+
+    run(fail, use)
+
+
+def test_a_failure_keeps_its_reason_for_readers_that_are_no_tasks() -> None:
+    async def fail(stream: FrameStream[Any, Any], context: Any) -> None:
+        await context.abort(grpc.StatusCode.INTERNAL, "the orchestrator is confused")
+
+    async def use(stream: FrameStream[Any, Any], call: Any) -> None:
+        over = asyncio.Event()
+        Driven(stream.read(), lambda _: over.set())
+        await over.wait()
+        assert isinstance(stream.error, grpc.aio.AioRpcError)
+        assert stream.error.details() == "the orchestrator is confused"
 
     run(fail, use)
 
