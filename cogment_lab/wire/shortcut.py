@@ -95,9 +95,8 @@ class _Pipe(asyncio.Protocol):
     async def _end(self) -> Any:
         reason = asyncio.ensure_future(self._reason())
         try:
-            await asyncio.wait(
-                (reason,), timeout=_REASON_S
-            )  # readers need not be tasks: no asyncio.timeout()
+            # asyncio.timeout() needs a task, and a reader may be none
+            await asyncio.wait((reason,), timeout=_REASON_S)
         finally:
             if not reason.done():
                 reason.cancel()
