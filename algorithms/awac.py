@@ -52,7 +52,7 @@ class AWAC(OfflineActorCritic):
         """Evaluate the policy (4) and improve it (13) on one batch."""
         # y = r(s,a) + gamma E_{a'~pi}[Q_target(s',a')]  (4), with one sample of a' and the lesser critic
         with th.no_grad():
-            following = action_distribution(self.actor, batch.next_observations).sample().clamp(-1.0, 1.0)
+            following = action_distribution(self.actor, batch.next_observations).sample()
             after = least_value(self.critic_target, batch.next_observations, following)
             targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
         values = values_of(self.critic, batch.observations, batch.actions)
@@ -62,12 +62,11 @@ class AWAC(OfflineActorCritic):
         # maximise E_{s,a~D}[log pi(a|s) exp(A(s,a) / lambda)]  (13), A(s,a) = Q(s,a) - E_{a~pi}[Q(s,a)]
         distribution = action_distribution(self.actor, batch.observations)
         with th.no_grad():
-            own = distribution.sample().clamp(-1.0, 1.0)
+            own = distribution.sample()
             advantage = least_value(self.critic, batch.observations, batch.actions)
             advantage = advantage - least_value(self.critic, batch.observations, own)
             weights = (advantage / self.temperature).exp().clamp(max=self.max_weight)
-        log_probs = distribution.log_prob(batch.actions).sum(dim=1, keepdim=True)  # type: ignore[no-untyped-call]
-        actor_loss = -(weights * log_probs).mean()
+        actor_loss = -(weights * distribution.log_prob(batch.actions)).mean()
         step(self.actor.optimizer, actor_loss)
 
         self._update_target()

@@ -98,13 +98,13 @@ class BC(OfflineAlgorithm):
                 actions = low + 0.5 * (actions + 1.0) * (high - low)
             elif isinstance(self.action_space, spaces.Discrete):
                 actions = actions.reshape(-1)
-            log_probs = self.policy.get_distribution(batch.observations).log_prob(actions)  # type: ignore[arg-type]
+            log_probs = self.policy.get_distribution(batch.observations).log_prob(actions)
             return -log_probs.mean()
         actor: Any = self.policy.actor
         if isinstance(actor, SACActor):
-            log_probs = action_distribution(actor, batch.observations).log_prob(batch.actions)  # type: ignore[no-untyped-call]
-            return -log_probs.sum(dim=1).mean()
-        return F.mse_loss(actor(batch.observations), batch.actions)
+            return -action_distribution(actor, batch.observations).log_prob(batch.actions).mean()
+        actions = actor(batch.observations)
+        return F.mse_loss(actions, batch.actions)
 
     def optimizers(self) -> list[th.optim.Optimizer]:
         """Return the actor's."""

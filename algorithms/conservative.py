@@ -6,6 +6,7 @@ import math
 
 import torch as th
 from cogment_lab.algorithms.offline_batches import OfflineBatch
+from cogment_lab.algorithms.offline_networks import Gaussian
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor as SACActor
@@ -51,7 +52,7 @@ def conservative_gap(
         there, there_density = _sample(actor, _repeat(batch.next_observations, n_actions))
     candidates = th.cat([uniform, here, there])
     log_densities = th.cat([uniform_density, here_density, there_density])
-    of_candidates = th.cat(critic(_stack(repeated, 3), candidates), dim=1)  # type: ignore[arg-type]
+    of_candidates = th.cat(critic(_stack(repeated, 3), candidates), dim=1)
     if floor:
         returns = batch.returns.repeat_interleave(n_actions, dim=0)
         lowest = th.cat([th.full_like(returns, -th.inf), returns, returns])
@@ -76,9 +77,10 @@ def _sample(actor: SACActor | TD3Actor, observations: PyTorchObs) -> tuple[th.Te
     if isinstance(actor, SACActor):
         actions, log_densities = actor.action_log_prob(observations)
         return actions, log_densities.reshape(-1, 1)
-    around = th.distributions.Normal(actor(observations), 0.2, validate_args=False)  # type: ignore[arg-type,no-untyped-call]
+    mean = actor(observations)
+    around = Gaussian(mean, th.full_like(mean, 0.2))
     actions = around.sample()
-    return actions.clamp(-1.0, 1.0), around.log_prob(actions).sum(dim=1, keepdim=True)  # type: ignore[no-untyped-call]
+    return actions, around.log_prob(actions)
 
 
 def _repeat(observations: PyTorchObs, times: int) -> PyTorchObs:

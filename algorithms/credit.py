@@ -59,7 +59,7 @@ class UniformDelay:
 
     def cdf(self, seconds: Floats) -> Floats:
         """See :class:`DelayDistribution`."""
-        return np.clip((seconds - self.low) / (self.high - self.low), 0.0, 1.0)
+        return np.asarray(np.clip((seconds - self.low) / (self.high - self.low), 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +187,6 @@ def assign_credit(
     delays = (given[:, None] - edges[None, :]) * 1e-9
     inside = np.clip(delay_distribution.cdf(np.clip(delays, early, late)), max(low, 0.0), high)
     inside[delays < 0.0] = max(low, 0.0)
-    return Credit((inside[:, :-1] - inside[:, 1:]) / (high - max(low, 0.0)), values)
+    # Rounding may leave a distribution function that is not quite monotone.
+    weights = np.maximum(inside[:, :-1] - inside[:, 1:], 0.0) / (high - max(low, 0.0))
+    return Credit(weights, values)

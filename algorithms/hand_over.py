@@ -80,13 +80,9 @@ def hand_over(
     buffer = None
     if steps:
         assert source.data is not None
+        assert isinstance(model, OffPolicyAlgorithm | OnPolicyAlgorithm)
         buffer = OfflineBuffer(
-            source.data,
-            source.observation_space,
-            1.0,
-            model.gamma,
-            model.device,
-            source.seed,  # type: ignore[attr-defined]
+            source.data, source.observation_space, 1.0, model.gamma, model.device, source.seed
         )
     if isinstance(model, OffPolicyAlgorithm):
         model.learning_starts = 0

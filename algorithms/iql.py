@@ -91,8 +91,8 @@ class IQL(OfflineActorCritic):
 
         # L_pi(phi) = E[exp(beta (Q_target(s,a) - V(s))) log pi(a|s)]  (7), to be maximised
         weights = (self.beta * advantage.detach()).exp().clamp(max=self.max_weight)
-        log_probs = action_distribution(self.actor, batch.observations).log_prob(batch.actions)  # type: ignore[no-untyped-call]
-        actor_loss = -(weights * log_probs.sum(dim=1, keepdim=True)).mean()
+        log_probs = action_distribution(self.actor, batch.observations).log_prob(batch.actions)
+        actor_loss = -(weights * log_probs).mean()
         step(self.actor.optimizer, actor_loss)
 
         self._update_target()

@@ -192,7 +192,7 @@ def _columns(part: Any) -> dict[str, Any]:
         ends = ends | np.asarray(given["ends"], np.bool_)
     ticks = given.get("ticks")
     flags = given.get("is_intervention")
-    columns = {
+    columns: dict[str, Any] = {
         "observations": given["observations"],
         "actions": np.asarray(given["actions"]),
         "next_observations": given["next_observations"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch as th
 from stable_baselines3.common.policies import BaseModel, BasePolicy, ContinuousCritic
@@ -11,7 +12,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.sac.policies import Actor as SACActor
 from torch import nn
 
-__all__ = ["ValueNetwork", "action_distribution", "least_value", "values_of"]
+__all__ = ["Gaussian", "ValueNetwork", "action_distribution", "least_value", "values_of"]
+
+_LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 _LOG_STD = (-3.0, 0.5)
 """Bounds of the logarithm of the standard deviation, where an action's range is [-1, 1]: a likelihood grows
@@ -53,7 +56,24 @@ class ValueNetwork(BaseModel):
         return values
 
 
-def action_distribution(actor: SACActor, observations: PyTorchObs) -> th.distributions.Normal:
+class Gaussian(NamedTuple):
+    """Independent Gaussians for the dimensions of an action; ``mean`` and ``std`` are ``(n, action_dim)``."""
+
+    mean: th.Tensor
+    std: th.Tensor
+
+    def sample(self) -> th.Tensor:
+        """Return actions within [-1, 1], ``(n, action_dim)``, without a gradient."""
+        with th.no_grad():
+            return (self.mean + self.std * th.randn_like(self.mean)).clamp(-1.0, 1.0)
+
+    def log_prob(self, actions: th.Tensor) -> th.Tensor:
+        """Return the logarithm of the actions' density, ``(n, 1)``."""
+        by_dimension = -0.5 * ((actions - self.mean) / self.std).square() - self.std.log() - _LOG_SQRT_2_PI
+        return by_dimension.sum(dim=1, keepdim=True)
+
+
+def action_distribution(actor: SACActor, observations: PyTorchObs) -> Gaussian:
     """Return a Gaussian around the actor's deterministic action, in the scaled actions' units.
 
     SAC's own density squashes the sample; that of an action at a bound, where people's actions often are, is
@@ -61,16 +81,12 @@ def action_distribution(actor: SACActor, observations: PyTorchObs) -> th.distrib
     deterministic policy.
     """
     mean, log_std, _ = actor.get_action_dist_params(observations)
-    return th.distributions.Normal(
-        th.tanh(mean),
-        log_std.clamp(*_LOG_STD).exp(),
-        validate_args=False,  # type: ignore[no-untyped-call]
-    )
+    return Gaussian(th.tanh(mean), log_std.clamp(*_LOG_STD).exp())
 
 
 def values_of(critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor) -> th.Tensor:
     """Return the value that each critic gives each action, ``(n, n_critics)``."""
-    return th.cat(critic(observations, actions), dim=1)  # type: ignore[arg-type]
+    return th.cat(critic(observations, actions), dim=1)
 
 
 def least_value(critic: ContinuousCritic, observations: PyTorchObs, actions: th.Tensor) -> th.Tensor:

@@ -15,7 +15,7 @@ from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import least_value, values_of
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
-from stable_baselines3.td3.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from stable_baselines3.td3.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy, TD3Policy
 from torch.nn import functional as F
 
 from cogment_lab.errors import ConfigurationError
@@ -41,6 +41,10 @@ class TD3BC(OfflineActorCritic):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+
+    actor: Actor
+    actor_target: Actor
+    policy: TD3Policy
 
     def __init__(
         self,
@@ -68,11 +72,12 @@ class TD3BC(OfflineActorCritic):
 
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Make TD3's critic step, and every ``policy_delay`` times an actor step (3)."""
+        following_observations: Any = batch.next_observations  # a dict of tensors is fine, too
         with th.no_grad():
             noise = (th.randn_like(batch.actions) * self.target_noise).clamp(
                 -self.noise_clip, self.noise_clip
             )
-            following = (self.actor_target(batch.next_observations) + noise).clamp(-1.0, 1.0)
+            following = (self.actor_target(following_observations) + noise).clamp(-1.0, 1.0)
             after = least_value(self.critic_target, batch.next_observations, following)
             targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
         values = values_of(self.critic, batch.observations, batch.actions)
@@ -90,8 +95,9 @@ class TD3BC(OfflineActorCritic):
 
     def actor_loss(self, batch: OfflineBatch) -> th.Tensor:
         """Return ``-lambda Q(s,pi(s)) + (pi(s) - a)^2``, ``lambda = alpha / mean |Q|`` (3 and 4)."""
-        actions = self.actor(batch.observations)
-        values = self.critic.q1_forward(batch.observations, actions)
+        observations: Any = batch.observations
+        actions = self.actor(observations)
+        values = self.critic.q1_forward(observations, actions)
         weight = self.alpha / values.abs().mean().detach().clamp(min=1e-6)
         loss: th.Tensor = -weight * values.mean() + F.mse_loss(actions, batch.actions)
         return loss

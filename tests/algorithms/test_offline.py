@@ -128,7 +128,7 @@ def test_losses_that_are_not_finite_stop_learning(bandit, box_spaces):
     data = bandit()
     data["rewards"] = data["rewards"] * 1e30
     with pytest.raises(LearningError, match="reward_scale"):
-        learner(TD3BC, data, box_spaces).learn(5)
+        learner(TD3BC, data, box_spaces, reward_scale=1.0).learn(5)
 
 
 @pytest.mark.parametrize(

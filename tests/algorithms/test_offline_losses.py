@@ -9,6 +9,7 @@ from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
 from cogment_lab.algorithms.conservative import conservative_gap, log_mean_exp_values
 from cogment_lab.algorithms.iql import expectile_loss
 from cogment_lab.algorithms.offline_batches import OfflineBatch
+from cogment_lab.algorithms.offline_networks import Gaussian
 from stable_baselines3 import TD3
 
 OBSERVATIONS = np.array([[0.1, -0.3], [0.7, 0.2], [-0.5, 0.9]], np.float32)
@@ -98,7 +99,7 @@ def test_iqls_losses(bandit, box_spaces):
 
 def test_awacs_losses(bandit, box_spaces, monkeypatch):
     model = model_of(AWAC, bandit(10), box_spaces, reward_scale=1.0, temperature=0.5, learning_rate=1e-9)
-    monkeypatch.setattr(torch.distributions.Normal, "sample", lambda self: self.mean.detach())
+    monkeypatch.setattr(Gaussian, "sample", lambda self: self.mean.detach())
     mean, log_std = gaussian(model, OBSERVATIONS)
     following = gaussian(model, FOLLOWING)[0]
     values = q_values(model.critic, OBSERVATIONS, ACTIONS)
