@@ -77,7 +77,7 @@ class WebUI:
                 "only, since it travels in addresses"
             )
         self.host = host
-        self.token = token if token is not None else secrets.token_urlsafe(18)
+        self._token = token if token is not None else secrets.token_urlsafe(18)
         self.public_url = public_url
         self.origins = tuple(origins)
         self.root_path = root_path.rstrip("/")
@@ -115,14 +115,21 @@ class WebUI:
         return self._port
 
     @property
+    def token(self) -> str:
+        """What a browser must show: what was asked for, or the running page's where this joins one."""
+        if self.store is not None:
+            self.start()
+        return self._token
+
+    @property
     def url(self) -> str:
         """The address to open, token included: the one free seat, or the lobby where there is a choice."""
-        return self._address("", token=self._token())
+        return self._address("", token=self.token)
 
     @property
     def lobby_url(self) -> str:
         """The address of the list of seats and trials, token included."""
-        return self._address("lobby", token=self._token())
+        return self._address("lobby", token=self.token)
 
     @property
     def is_joined(self) -> bool:
@@ -137,7 +144,7 @@ class WebUI:
             watch: Whoever comes by this link sees everything and can do nothing.
         """
         name = seat if isinstance(seat, str) else seat.name
-        return self._address("", token=Access(self._token()).seat_token(name, watch=watch), seat=name)
+        return self._address("", token=Access(self.token).seat_token(name, watch=watch), seat=name)
 
     def display(
         self, seat: str | WebSeat | None = None, width: str | int = "100%", height: int = 760
@@ -193,7 +200,7 @@ class WebUI:
             "folder": str(folder),
             "host": self.host,
             "port": self._asked_port,
-            "token": self.token,
+            "token": self._token,
             "public_url": self.public_url,
             "origins": list(self.origins),
             "root_path": self.root_path,
@@ -235,7 +242,7 @@ class WebUI:
         meeting = find_page(self.store) if self.store is not None else None
         if meeting is None:
             return False
-        self.host, self.token, self.public_url = meeting.host, meeting.token, meeting.public_url
+        self.host, self._token, self.public_url = meeting.host, meeting.token, meeting.public_url
         self.root_path = meeting.root_path
         self._folder, self._port, self._joined = Path(meeting.folder), meeting.port, True
         self._owner = os.getpid()
@@ -268,10 +275,6 @@ class WebUI:
     def log(self) -> str:
         """The last lines that the server, started here, said."""
         return self._process.log if self._process is not None else ""
-
-    def _token(self) -> str:
-        self.start()  # which may join a page with another token
-        return self.token
 
     def _address(self, path: str, **query: str) -> str:
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
