@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ __all__ = ["feedback_figure", "human_cost_figure", "intervention_figure", "learn
 
 AGENT, PERSON, FALLBACK, PRAISE = "#3987e5", "#e8871e", "#e5484d", "#2ba56b"
 _GREY = "#808890"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.edgecolor": _GREY,
     "axes.labelcolor": _GREY,
     "axes.spines.top": False,
