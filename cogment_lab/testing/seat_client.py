@@ -93,6 +93,8 @@ class SeatClient:
         self._news = threading.Condition()
         self._held: list[str] = []
         self._inputs = 0
+        self._keeps = False
+        self._taken_in: str | None = None
         self._end: SeatError | None = None
         url = address.socket_url(
             self.seat,
@@ -184,11 +186,14 @@ class SeatClient:
         self.send(type="request", name=name, t=_now_ms())
 
     def take(self) -> None:
-        """Take over."""
+        """Take over, and again at the beginning of each trial, until :meth:`release`."""
+        self._taken_in = self.status.get("trial_id")
+        self._keeps = True
         self.request("take")
 
     def release(self) -> None:
         """Hand back."""
+        self._keeps = False
         self.request("release")
 
     def set_pace(self, name: str) -> None:
@@ -284,6 +289,16 @@ class SeatClient:
             elif kind == "pong":
                 self.round_trip_ms = _now_ms() - content["t"]
             self._news.notify_all()
+        self._insist()
+
+    def _insist(self) -> None:
+        """Take over again in a new trial, as a person does who goes on holding the key."""
+        status = self.status
+        running = status.get("state") == "running" and not status.get("learning")
+        if self._keeps and running and status["trial_id"] != self._taken_in:
+            self._taken_in = status["trial_id"]
+            if status["phase"] == "autonomous":
+                self._socket.send(json.dumps({"type": "request", "name": "take", "t": _now_ms()}))
 
 
 def _now_ms() -> float:

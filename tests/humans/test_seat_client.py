@@ -30,6 +30,27 @@ def test_it_sees_takes_over_and_hands_back(page: WebUI, loop: Any, eventually: W
         person.wait_until(lambda: person.status["phase"] == "autonomous", "autonomous")
 
 
+def test_control_is_kept_over_trials_until_it_is_handed_back(
+    page: WebUI, start_loop: Callable[..., Any]
+) -> None:
+    start_loop(page.seat("teacher", "short"), max_episode_steps=20)
+    with SeatClient(page, "short") as person:
+        person.wait_until(lambda: person.pictures > 3, "pictures")
+        person.take()
+        for _ in range(3):
+            trial = person.status["trial_id"]
+            person.wait_until(
+                lambda trial=trial: (
+                    person.status["trial_id"] != trial and person.status["phase"] == "correcting"
+                ),
+                "control of the next trial",
+            )
+        person.release()
+        trial = person.status["trial_id"]
+        person.wait_until(lambda: person.status["trial_id"] != trial and person.status["tick"] > 8, "another")
+        assert person.status["phase"] == "autonomous"
+
+
 def test_a_picture_says_which_input_it_shows(page: WebUI, loop: Any) -> None:
     with SeatClient(page, "stage") as person:
         person.wait_until(lambda: person.pictures > 3, "pictures")
