@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench results clean
 
 # Installed again whenever the requirements or the package's metadata change.
 $(VENV)/.installed: requirements.txt pyproject.toml
@@ -36,6 +36,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/learn.py $(ARGS)
 	$(BIN)/python benchmarks/services.py $(ARGS)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+# The tables of docs/offline.md; several processes, as a run takes one core.
+results: $(VENV)/.installed
+	$(BIN)/python benchmarks/offline.py --jobs 4 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
