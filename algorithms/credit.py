@@ -126,7 +126,9 @@ class Credit:
     def mean_per_step(self) -> Floats:
         """Return what was said about each step on average, ``(n_steps,)``; NaN where nothing was said."""
         total = self.weights.sum(axis=0)
-        return np.divide(self.per_step(), total, out=np.full_like(total, np.nan), where=total > 0.0)
+        means = np.full_like(total, np.nan)
+        np.divide(self.per_step(), total, out=means, where=total > 0.0)
+        return means
 
     def pairs(self) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
         """Return Deep TAMER's samples, one per pair that has a weight: its step, value, and weight."""

@@ -27,14 +27,17 @@ def clumsy(observation: np.ndarray) -> np.ndarray:
     return np.array([2.0 * np.sin(20.0 * observation[2])], np.float32)
 
 
-def score(model: SAC | IQL) -> float:
+def score(model: SAC | IQL, plays: int) -> float:
     env = Monitor(gym.make(ENV_ID))
     env.reset(seed=1)
-    return float(np.mean(evaluate_policy(model, env, n_eval_episodes=5)[0]))
+    return float(np.mean(evaluate_policy(model, env, n_eval_episodes=plays)[0]))
 
 
 def main() -> None:
-    trials, gradient_steps, steps = (2, 50, 300) if "--quick" in sys.argv else (40, 5000, 4000)
+    is_quick = "--quick" in sys.argv
+    trials, gradient_steps, steps, evaluations, plays = (
+        (2, 20, 40, 2, 1) if is_quick else (40, 5000, 4000, 8, 5)
+    )
     folder = Path("runs/offline")
     with cogment_lab.TrialStore(folder / "people.db") as store:
         person = scripted_human(ENV_ID, reaction_ticks=3, error_rate=0.1)
@@ -52,11 +55,11 @@ def main() -> None:
             )
             if starts_offline:
                 offline.into(online)
-            before = score(online)
+            before = score(online, plays)
             evaluate = EvalCallback(
                 Monitor(gym.make(ENV_ID)),
-                eval_freq=steps // 8,
-                n_eval_episodes=5,
+                eval_freq=steps // evaluations,
+                n_eval_episodes=plays,
                 log_path=str(folder / name),
                 verbose=0,
             )
@@ -64,14 +67,14 @@ def main() -> None:
             seen = np.load(folder / name / "evaluations.npz")
             curves[name] = ([0, *seen["timesteps"]], [before, *seen["results"].mean(axis=1)])
             print(f"{name:17} {curves[name][1][0]:7.0f} -> {curves[name][1][-1]:7.0f}")
-    print(f"people's trials {recorded:7.0f}, IQL offline {score(offline):7.0f}")
+    print(f"people's trials {recorded:7.0f}, IQL offline {score(offline, plays):7.0f}")
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for name, (x, y) in curves.items():
         axes.plot(x, y, marker="o", label=name)
     axes.axhline(recorded, color="grey", ls="--", label="the people's trials")
-    axes.set(xlabel="environment steps", ylabel="return, mean of 5 trials", title=ENV_ID)
+    axes.set(xlabel="environment steps", ylabel=f"return, mean of {plays} trials", title=ENV_ID)
     axes.legend()
     figure.savefig("runs/offline.png", dpi=150)
 

@@ -53,7 +53,7 @@ class TrialFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Participant:
-    """What one person did; trials without a user id are one participant, named ``""``."""
+    """What one person did: by user id, or else by the trials' property ``participant``; ``""`` is unknown."""
 
     user_id: str
     trials: int
@@ -162,10 +162,14 @@ def _seconds_in_control(data: TrialData) -> float:
     return float(lasted[data.phase == "CORRECTING"].sum())
 
 
+def _participant(info: TrialInfo) -> str:
+    return info.user_id or str(info.properties.get("participant", ""))
+
+
 def _participants(trials: Sequence[TrialFigures]) -> list[Participant]:
     by_user: dict[str, list[TrialFigures]] = defaultdict(list)
     for trial in trials:
-        by_user[trial.info.user_id or ""].append(trial)
+        by_user[_participant(trial.info)].append(trial)
     found = []
     for user_id, theirs in by_user.items():
         reactions = np.concatenate([trial.reactions for trial in theirs])

@@ -101,10 +101,13 @@ def _tiles(report: EnvironmentReport) -> str:
         (f"{len(returns):,}", "trials"),
         (f"{int(ticks.sum()):,}", "environment steps"),
         (_number(returns[-tenth:].mean()), f"mean return, last {tenth}"),
-        (f"{report.column('n_interventions').sum() / ticks.sum():.1%}", "of steps decided by people"),
-        (f"{int(report.column('n_takeovers').sum()):,}", "takeovers"),
-        (_duration(sum(trial.seconds_in_control for trial in report.trials)), "in control"),
     ]
+    if interventions := report.column("n_interventions").sum():
+        tiles += [
+            (f"{interventions / ticks.sum():.1%}", "of steps decided by people"),
+            (f"{int(report.column('n_takeovers').sum()):,}", "takeovers"),
+            (_duration(sum(trial.seconds_in_control for trial in report.trials)), "in control"),
+        ]
     if len(reactions):
         tiles.append((f"{np.median(reactions) * 1e3:.0f} ms", "median reaction"))
     items = "".join(
@@ -131,7 +134,7 @@ def _table(participants: Sequence[Participant]) -> str:
     for each in participants:
         reaction = "" if each.median_reaction_ms is None else f"{each.median_reaction_ms:.0f} ms"
         cells = (
-            each.user_id or "(no user id)",
+            each.user_id or "(not named)",
             f"{each.trials:,}",
             f"{each.ticks:,}",
             f"{each.interventions / each.ticks:.1%}",

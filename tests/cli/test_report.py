@@ -55,6 +55,16 @@ def test_the_figures_are_those_of_the_trials(store: Path) -> None:
     assert participant.seconds_in_control == pytest.approx(lasted, abs=0.1)
 
 
+def test_participants_are_parted_by_name() -> None:
+    with cogment_lab.TrialStore(":memory:") as opened:
+        for name, trials in (("<i>ann</i>", 2), ("bob", 1)):
+            record(opened, trials, properties={"participant": name})
+        report = read_report(opened)
+    found = {each.user_id: each.trials for each in report.environments[0].participants}
+    assert found == {"<i>ann</i>": 2, "bob": 1}
+    assert "&lt;i&gt;ann" in render_page(report) and "<i>ann" not in render_page(report)
+
+
 def test_the_page_holds_everything_it_needs(store: Path) -> None:
     with cogment_lab.TrialStore(store) as opened:
         page = render_page(read_report(opened))
