@@ -20,7 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
-from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.utils import FloatSchedule, polyak_update
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
@@ -115,7 +115,7 @@ def _copy_values(source: OfflineAlgorithm, model: BaseAlgorithm) -> bool:
     _rescale_last([model.policy.q_net.q_net], source.scaled_by)
     model.policy.q_net_target.load_state_dict(model.policy.q_net.state_dict())
     # Its exploration would be random, too.
-    model.exploration_schedule = lambda _: model.exploration_final_eps
+    model.exploration_schedule = FloatSchedule(model.exploration_final_eps)
     model.exploration_rate = model.exploration_final_eps
     return True
 

@@ -61,6 +61,9 @@ class OfflineAlgorithm(BaseAlgorithm):
     has_critic: ClassVar[bool]
     """Whether it learns action values, which ``into`` copies."""
 
+    data_observation_space: spaces.Space[Any]
+    """Of the data; the policy's own may have an image's channels first."""
+
     buffer: OfflineBuffer
 
     def __init__(
@@ -149,7 +152,7 @@ class OfflineAlgorithm(BaseAlgorithm):
             ConfigurationError: they are of other spaces, or hold nothing to learn from.
         """
         found = read_offline_data(
-            data, observation_space=self.observation_space, action_space=self.action_space, **query
+            data, observation_space=self.data_observation_space, action_space=self.action_space, **query
         )
         if found.action_space != self.action_space:
             raise ConfigurationError(
@@ -160,7 +163,7 @@ class OfflineAlgorithm(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         if self.data is not None:
-            self.observation_space = self.data.observation_space
+            self.observation_space = self.data_observation_space = self.data.observation_space
             self.action_space = self.data.action_space
         if self.env is None:
             # Callbacks ask for an environment; this one has spaces, and nothing else.

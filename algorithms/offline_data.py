@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,17 @@ Observations = Array | dict[str, Array]
 
 _NAMES = ("observations", "actions", "rewards", "next_observations", "terminated")
 _FIELDS = (*_NAMES, "truncated", "is_intervention", "ticks")
+
+
+@runtime_checkable
+class RemoteStore(Protocol):
+    """A store elsewhere: it has trials, but no transitions of many at once."""
+
+    def trials(self, *, env_id: str | None = None) -> Iterable[Any]:
+        """Yield what is known of each trial."""
+
+    def load(self, trial_id: str) -> Mapping[str, TrialData]:
+        """Return the ticks of a trial, by agent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -101,7 +112,7 @@ def read_offline_data(
         observation_space: Needed where the source does not know it; a store does.
         action_space: As ``observation_space``.
         **query: Of a store: the arguments of ``TrialStore.transitions`` (``env_id``, ``agent``,
-            ``trial_ids``).
+            ``trial_ids``); of a remote one, ``agent`` and those of its ``trials``.
 
     Raises:
         ConfigurationError: there is nothing to learn from, or steps of several spaces, or NaN, or the arrays
@@ -120,6 +131,9 @@ def read_offline_data(
         known = _spaces_of(source, query)
         observation_space, action_space = observation_space or known[0], action_space or known[1]
         parts: list[Any] = list(source.transitions(**query))
+    elif isinstance(source, RemoteStore):
+        agent = query.pop("agent", "gym")
+        parts = [source.load(info.trial_id)[agent] for info in source.trials(**query)]
     elif query:
         raise ConfigurationError(
             f"{', '.join(query)} choose among the trials of a store, not of {type(source)}"
@@ -150,22 +164,19 @@ def read_offline_data(
 
 def _spaces_of(store: TrialStore, query: Mapping[str, Any]) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     """Return the spaces that all chosen trials share."""
-    agent = query.get("agent", "gym")
-    chosen = query.get("trial_ids")
-    if chosen is not None:
-        env_ids = {store.info(trial_id).env_id for trial_id in chosen}
-    else:
-        env_ids = {info.env_id for info in store.trials(env_id=query.get("env_id"))}
-    found = [spec for env_id in sorted(env_ids) for spec in store.agent_specs(env_id=env_id, agent=agent)]
+    agent, env_id, chosen = query.get("agent", "gym"), query.get("env_id"), query.get("trial_ids")
+    env_ids = {env_id} if chosen is None else {store.info(trial_id).env_id for trial_id in chosen}
+    found = []
+    for name in env_ids:
+        found += [spec for spec in store.agent_specs(env_id=name, agent=agent) if spec not in found]
     if not found:
         raise ConfigurationError(
             f"{store!r} holds no trial of agent {agent!r} and {dict(query)} to learn from"
         )
-    if any(spec != found[0] for spec in found):
+    if len(found) > 1:
+        listed = "; ".join(f"{spec.observation_space} -> {spec.action_space}" for spec in found)
         raise ConfigurationError(
-            f"the trials of {store!r} ({', '.join(sorted(env_ids))}) are of several spaces: "
-            f"{'; '.join(f'{s.observation_space} -> {s.action_space}' for s in found)}; choose with "
-            "query={'env_id': ...}"
+            f"the trials of {store!r} are of several spaces ({listed}): choose with query={{'env_id': ...}}"
         )
     return found[0].observation_space, found[0].action_space
 

@@ -37,6 +37,18 @@ def test_a_store_its_path_its_trials_and_its_arrays_are_the_same(store):
     assert np.flatnonzero(data.ends).tolist() == [199, 399, 599]
 
 
+def test_a_store_elsewhere_is_read_trial_by_trial(store):
+    class Elsewhere:
+        def trials(self, *, env_id=None):
+            return store.trials(env_id=env_id)
+
+        def load(self, trial_id):
+            return store.load(trial_id)
+
+    data = BC("MlpPolicy", Elsewhere(), env="Pendulum-v1", query={"env_id": "Pendulum-v1"}).data
+    np.testing.assert_array_equal(data.observations, read_offline_data(store).observations)
+
+
 def test_a_query_chooses_trials(store):
     one = next(iter(store.trials())).trial_id
     assert len(read_offline_data(store, trial_ids=[one])) == 200
@@ -171,4 +183,8 @@ def test_images_are_learned_from(tmp_path):
     with cogment_lab.TrialStore(tmp_path / "pictures.db") as store:
         cogment_lab.run(Pictures, lambda observation: 1, 2, store=store, record="full")
         model = BC("CnnPolicy", store, batch_size=4).learn(2)
-    assert model.predict(np.zeros((36, 36, 3), np.uint8))[0].shape == ()
+        model.save(tmp_path / "bc.zip")
+        again = BC.load(tmp_path / "bc.zip")
+        again.set_data(store)
+        again.learn(1)
+    assert again.predict(np.zeros((36, 36, 3), np.uint8))[0].shape == ()
