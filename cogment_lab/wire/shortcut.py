@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import stat
 import tempfile
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -179,8 +181,9 @@ class _Offer:
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._folder = tempfile.TemporaryDirectory(prefix="cogment-lab-", ignore_cleanup_errors=True)
-        self.path = str(Path(self._folder.name) / "stream")
+        folder = tempfile.mkdtemp(prefix="cogment-lab-")
+        self.path = str(Path(folder) / "stream")
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._listener: asyncio.Server | None = None
         self._began = self._wrote = False
         self._rest: asyncio.Future[Any] = self._loop.create_future()
@@ -193,7 +196,7 @@ class _Offer:
         try:
             self._listener = await self._loop.create_unix_server(self._accept, self.path, backlog=1)
         except OSError:
-            self._folder.cleanup()
+            self._remove_folder()
             raise
         self._context.add_done_callback(lambda _: self._close())  # type: ignore[arg-type]
 
@@ -247,7 +250,7 @@ class _Offer:
         self._settled.set()
         if self._listener is not None:
             self._listener.close()
-        self._folder.cleanup()
+        self._remove_folder()
 
     def _close(self) -> None:
         if not self._settled.is_set():

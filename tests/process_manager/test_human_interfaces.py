@@ -102,6 +102,6 @@ def test_a_person_at_our_page_plays_a_trial(tmp_path: Any) -> None:
             await page.screenshot(path=tmp_path / "page.png")
             await browser.close()
         assert 2 in data["gym"].actions
-        assert data["gym"].truncated[-1]
+        assert data["gym"].done[-1]
 
     run(work)
