@@ -31,11 +31,12 @@ def run_collect(
     else:
         from cogment_lab.humans import WebUI
 
-        with WebUI(port=port) as ui:
+        with WebUI(port=port, store=path) as ui:
             player: Any = ui.seat("player")
-            console.print(f"take your seat at [link={ui.url}]{ui.url}[/link]")
+            url = ui.link(player) if ui.is_joined else ui.url
+            console.print(f"take your seat at [link={url}]{url}[/link]")
             if not headless:
-                webbrowser.open(ui.url)
+                webbrowser.open(url)
             kept = collect(env_id, player, trials, store=path, seed=seed, on_progress=_tell(console))
     console.print(
         f"{len(kept)} trials in {path}; look at them with: cogmentlab trials ls {path}", highlight=False

@@ -56,7 +56,7 @@ def run_demo(
     path = store or default_store_path(env_id)
     board = path.parent / "tb"
     with ExitStack() as stack:
-        teacher = _teacher(human, env_id, port, headless, console, stack)
+        teacher = _teacher(human, env_id, path, port, headless, console, stack)
         env = make(env_id, teacher=teacher, store=path, properties={"purpose": "demo", "algo": algo})
         stack.callback(env.close)
         model = build_model(algo, env, seed=seed, tensorboard_log=str(board))
@@ -113,7 +113,9 @@ def build_model(algo: str, env: TrialEnv, *, seed: int | None, tensorboard_log: 
     return learners[algo](policy, env, learning_starts=1_000, **common)
 
 
-def _teacher(human: str, env_id: str, port: int, headless: bool, console: Console, stack: ExitStack) -> Any:
+def _teacher(
+    human: str, env_id: str, store: Path, port: int, headless: bool, console: Console, stack: ExitStack
+) -> Any:
     if human == "none":
         return None
     if human == "scripted":
@@ -122,11 +124,12 @@ def _teacher(human: str, env_id: str, port: int, headless: bool, console: Consol
         return scripted_human(env_id, budget=_SCRIPTED_HELP)
     from cogment_lab.humans import WebUI
 
-    ui = stack.enter_context(WebUI(port=port))
+    ui = stack.enter_context(WebUI(port=port, store=store))
     seat = ui.seat("teacher")
-    console.print(f"your seat   [link={ui.url}]{ui.url}[/link]", highlight=False, soft_wrap=True)
+    url = ui.link(seat) if ui.is_joined else ui.url
+    console.print(f"your seat   [link={url}]{url}[/link]", highlight=False, soft_wrap=True)
     if not headless:
-        webbrowser.open(ui.url)
+        webbrowser.open(url)
     return seat
 
 

@@ -106,9 +106,12 @@ class Seating:
 
             if self._own_ui is None:
                 self._own_ui = WebUI.on_free_port(self._store)
-                if self.announce:
+                if self.announce and not self._own_ui.is_joined:
                     print(f"cogment_lab: take your seat at {self._own_ui.url}", flush=True)
-            return self._own_ui.seat(role)
+            seat = self._own_ui.seat(role)
+            if self.announce and self._own_ui.is_joined:
+                print(f"cogment_lab: take your seat at {self._own_ui.link(seat)}", flush=True)
+            return seat
         from cogment_lab.humans.simulated import SimulatedEvaluator, SimulatedHuman
 
         if role == "evaluator":
