@@ -126,7 +126,7 @@ class Credit:
     def mean_per_step(self) -> Floats:
         """Return what was said about each step on average, ``(n_steps,)``; NaN where nothing was said."""
         total = self.weights.sum(axis=0)
-        means = np.full_like(total, np.nan)
+        means: Floats = np.full_like(total, np.nan)
         np.divide(self.per_step(), total, out=means, where=total > 0.0)
         return means
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from cogment_lab.algorithms.offline_checks import check, leaves
 from gymnasium import spaces
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store import TrialData, TrialStore
 from cogment_lab.store.columns import concatenate_columns
 
-__all__ = ["OfflineData", "leaves", "read_offline_data"]
+__all__ = ["OfflineData", "read_offline_data"]
 
 Array = npt.NDArray[Any]
 Observations = Array | dict[str, Array]
@@ -158,7 +159,7 @@ def read_offline_data(
     joined["ends"][:-1] |= (np.diff(ticks) <= 0) & (ticks[1:] >= 0)
     joined["ends"][-1] = True
     data = OfflineData(observation_space=observation_space, action_space=action_space, **joined)
-    _check(data)
+    check(data)
     return data
 
 
@@ -221,15 +222,6 @@ def _columns(part: Any) -> dict[str, Any]:
     return columns
 
 
-def leaves(column: Any) -> Iterator[tuple[str, Array]]:
-    """Yield ``(key, array)`` of observations: one with an empty key, or those of a dict."""
-    if isinstance(column, Mapping):
-        for key, part in column.items():
-            yield f"[{key!r}]", np.asarray(part)
-    else:
-        yield "", np.asarray(column)
-
-
 def _rows(column: Any, rows: slice) -> Any:
     if isinstance(column, Mapping):
         return {key: part[rows] for key, part in column.items()}
@@ -241,40 +233,3 @@ def _join(columns: Sequence[Any], name: str) -> Any:
         return concatenate_columns(columns)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"the parts' {name} are of different shapes: {error}") from error
-
-
-def _check(data: OfflineData) -> None:
-    """Raise a ConfigurationError where learning would go wrong silently."""
-    for name in ("observations", "next_observations", "actions", "rewards"):
-        for key, array in leaves(getattr(data, name)):
-            if array.dtype.kind not in "biuf":
-                raise ConfigurationError(f"{name}{key} is no array of numbers but of {array.dtype}")
-            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-                rows = np.unique(np.nonzero(~np.isfinite(array))[0])
-                trial = int(np.count_nonzero(data.ends[: rows[0]]))
-                raise ConfigurationError(
-                    f"{name}{key} has NaN or infinite values in {len(rows)} of {len(data)} steps, first in "
-                    f"step {rows[0]} (trial {trial} of the {np.count_nonzero(data.ends)} given, from 0): "
-                    "leave these trials out, or repair the environment that gave them"
-                )
-    for name in ("observations", "next_observations"):
-        for key, array in leaves(getattr(data, name)):
-            part = data.observation_space[key[2:-2]] if key else data.observation_space  # type: ignore[index]
-            if array.shape[1:] != part.shape:
-                raise ConfigurationError(
-                    f"{name}{key} have the shape {array.shape[1:]}, which is not of {part}"
-                )
-    space = data.action_space
-    if isinstance(space, spaces.Box):
-        slack = 1e-4 * (space.high - space.low) + 1e-6
-        fits = data.actions.shape[1:] == space.shape
-        if fits and ((data.actions < space.low - slack) | (data.actions > space.high + slack)).any():
-            raise ConfigurationError(
-                f"actions reach from {data.actions.min()} to {data.actions.max()}, outside {space}"
-            )
-    else:
-        fits = np.issubdtype(data.actions.dtype, np.integer)
-    if not fits:
-        raise ConfigurationError(
-            f"actions of shape {data.actions.shape[1:]} and dtype {data.actions.dtype} are not of {space}"
-        )

@@ -1,0 +1,75 @@
+"""Data on which learning would go wrong silently are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from cogment_lab.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cogment_lab.algorithms.offline_data import OfflineData
+
+__all__ = ["check", "leaves"]
+
+
+def leaves(column: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield ``(key, array)`` of observations: one with an empty key, or those of a dict."""
+    if isinstance(column, Mapping):
+        for key, part in column.items():
+            yield f"[{key!r}]", np.asarray(part)
+    else:
+        yield "", np.asarray(column)
+
+
+def check(data: OfflineData) -> None:
+    """Check values and shapes.
+
+    Raises:
+        ConfigurationError: numbers that are not finite, observations or actions that are not of their space.
+    """
+    for name in ("observations", "next_observations", "actions", "rewards"):
+        _check_numbers(data, name)
+    for name in ("observations", "next_observations"):
+        for key, array in leaves(getattr(data, name)):
+            part = data.observation_space[key[2:-2]] if key else data.observation_space  # type: ignore[index]
+            if array.shape[1:] != part.shape:
+                raise ConfigurationError(
+                    f"{name}{key} have the shape {array.shape[1:]}, which is not of {part}"
+                )
+    _check_actions(data)
+
+
+def _check_numbers(data: OfflineData, name: str) -> None:
+    for key, array in leaves(getattr(data, name)):
+        if array.dtype.kind not in "biuf":
+            raise ConfigurationError(f"{name}{key} is no array of numbers but of {array.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            rows = np.unique(np.nonzero(~np.isfinite(array))[0])
+            trial = int(np.count_nonzero(data.ends[: rows[0]]))
+            raise ConfigurationError(
+                f"{name}{key} has NaN or infinite values in {len(rows)} of {len(data)} steps, first in step "
+                f"{rows[0]} (trial {trial} of the {np.count_nonzero(data.ends)} given, from 0): leave these "
+                "trials out, or repair the environment that gave them"
+            )
+
+
+def _check_actions(data: OfflineData) -> None:
+    space, actions = data.action_space, data.actions
+    if isinstance(space, spaces.Box):
+        fits = actions.shape[1:] == space.shape
+        slack = 1e-4 * (space.high - space.low) + 1e-6
+        if fits and ((actions < space.low - slack) | (actions > space.high + slack)).any():
+            raise ConfigurationError(
+                f"actions reach from {actions.min()} to {actions.max()}, outside {space}"
+            )
+    else:
+        fits = np.issubdtype(actions.dtype, np.integer)
+    if not fits:
+        raise ConfigurationError(
+            f"actions of shape {actions.shape[1:]} and dtype {actions.dtype} are not of {space}"
+        )
