@@ -111,6 +111,23 @@ def test_a_viewer_that_stops_reading_slows_nobody_and_little_waits_for_it(page: 
         driver.wait_until(lambda: driver.status["viewers"] == 1, "it left")
 
 
+def test_a_driver_whose_tab_sleeps_loses_the_seat(
+    page: WebUI, loop: Any, eventually: Callable[..., Any]
+) -> None:
+    """It answers nothing at all any more: neither pictures nor the server's pings."""
+    address = SeatAddress.parse(page.url)
+    url = address.socket_url("stage", client="asleep")
+    sleeper = connect_now(url, subprotocols=protocols(address), max_queue=1, compression=None, proxy=None)
+    with sleeper as connection:
+        connection.send(json.dumps({"type": "request", "name": "take", "t": 1.0}))
+        eventually(lambda: loop.helped > 0 or loop.env.trial.all_takeovers > 0, "a takeover")
+        with SeatClient(page, "stage", watch=True) as other:
+            other.wait_until(lambda: not other.hello["occupied"], "the seat is free", 30.0)
+            assert other.status["phase"] == "autonomous"
+            other.move_here()
+            other.wait_until(lambda: other.drives, "the seat")
+
+
 class _Connection:
     def __init__(self, line: str) -> None:
         fields = line.split()
