@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pettingzoo.classic import tictactoe_v3
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, MissingExtraError
@@ -14,6 +15,7 @@ from cogment_lab.humans import SimulatedHuman
 from cogment_lab.humans.scripted import scripted_gate, scripted_policy
 from cogment_lab.humans.simulated import SimulatedEvaluator
 from cogment_lab.reports import figures, read_report, render_page
+from cogment_lab.reports.numbers import NOBODY
 
 ENV_ID = "CartPole-v1"
 
@@ -101,6 +103,23 @@ def test_older_trials_beyond_the_limit_are_named(store: Path) -> None:
     assert report.unread == 4
     assert [len(trial.deciders) > 0 for trial in report.environments[0].trials] == [False] * 4 + [True] * 2
     assert "oldest 4 trials" in render_page(report)
+
+
+def test_what_was_recorded_in_part_is_shown_in_part() -> None:
+    with cogment_lab.TrialStore(":memory:") as opened:
+        record(opened, 3, record="interventions")
+        cogment_lab.run(
+            tictactoe_v3.env(), dict.fromkeys(("player_1", "player_2"), first_legal), 1, store=opened
+        )
+        report = read_report(opened)
+        assert render_page(report).count("Takeover map</h3>") == 1
+    takeovers, turns = (each.trials for each in report.environments)
+    assert {code for trial in takeovers for code in trial.deciders.tolist()} == {1, NOBODY}
+    assert turns[0].deciders.tolist() == [0, NOBODY, 0, NOBODY, 0, NOBODY, 0]
+
+
+def first_legal(observation: Any) -> int:
+    return int(np.flatnonzero(observation["action_mask"])[0])
 
 
 def test_each_environment_has_its_section(store: Path) -> None:
