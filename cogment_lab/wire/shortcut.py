@@ -18,6 +18,7 @@ of either end keeps everything on gRPC.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -307,7 +308,8 @@ async def settle(call: Any, stream: FrameStream[Any, Any]) -> None:
         async with asyncio.timeout(_CONNECT_S):
             await asyncio.get_running_loop().create_unix_connection(lambda: pipe, path)
     except (OSError, TimeoutError):  # in a container of its own, say
-        await call.write(_CANNOT)
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # over: reading tells why
+            await call.write(_CANNOT)
         return
     call.add_done_callback(lambda call: pipe.close() if call.cancelled() else None)
     stream.reroute(pipe)

@@ -190,6 +190,18 @@ def test_a_failure_keeps_its_reason_for_readers_that_are_no_tasks() -> None:
     run(fail, use)
 
 
+def test_a_server_that_fails_before_anybody_connects_says_why() -> None:
+    class Call:
+        async def initial_metadata(self) -> Any:
+            return (*BUNDLES, (SHORTCUT, "/nowhere/cogment-lab-gone/stream"))
+
+        async def write(self, message: bytes) -> None:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    call = Call()
+    asyncio.run(settle(call, actor_side(call)))
+
+
 def test_what_was_sent_before_the_end_arrives() -> None:
     async def say_goodbye(stream: FrameStream[Any, Any], context: Any) -> None:
         for number in range(1000):
