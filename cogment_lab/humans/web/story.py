@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-__all__ = ["Story"]
+__all__ = ["Story", "as_text"]
+
+
+def as_text(message: dict[str, Any]) -> str:
+    """Return a message as JSON that every browser reads: ``null`` where a number is infinite or none."""
+    try:
+        return json.dumps(message, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(message), separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Story:
@@ -26,7 +43,7 @@ class Story:
     def text(self) -> str:
         """The complete status."""
         if self._text is None:
-            self._text = json.dumps(self.fields, separators=(",", ":"))
+            self._text = as_text(self.fields)
         return self._text
 
     def since(self, known: Story) -> str:
@@ -44,4 +61,4 @@ class Story:
 
 def _patch(old: dict[str, Any], new: dict[str, Any]) -> str:
     changes = {key: value for key, value in new.items() if key not in old or old[key] != value}
-    return json.dumps({"type": "patch", "changes": changes}, separators=(",", ":"))
+    return as_text({"type": "patch", "changes": changes})

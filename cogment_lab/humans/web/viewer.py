@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from cogment_lab.humans.web.flow import Flow
 from cogment_lab.humans.web.hearing import Hearing
 from cogment_lab.humans.web.picture import STEPS, Kind
+from cogment_lab.humans.web.story import as_text
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.room import Room
@@ -183,7 +183,7 @@ class Viewer:
         await self._socket.send_bytes(picture[1])
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._socket.send_text(json.dumps(message))
+        await self._socket.send_text(as_text(message))
 
     def _within_rate(self) -> bool:
         now = time.monotonic()
