@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pettingzoo
 import pytest
-from pettingzoo.classic import tictactoe_v3
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, MissingExtraError
@@ -108,9 +108,9 @@ def test_older_trials_beyond_the_limit_are_named(store: Path) -> None:
 def test_what_was_recorded_in_part_is_shown_in_part() -> None:
     with cogment_lab.TrialStore(":memory:") as opened:
         record(opened, 3, record="interventions")
-        cogment_lab.run(
-            tictactoe_v3.env(), dict.fromkeys(("player_1", "player_2"), first_legal), 1, store=opened
-        )
+        board = pettingzoo.make("aec", "classic/tictactoe-v3")
+        players = dict.fromkeys(("player_1", "player_2"), first_legal)
+        cogment_lab.run(board, players, 1, store=opened)
         report = read_report(opened)
         assert render_page(report).count("Takeover map</h3>") == 1
     takeovers, turns = (each.trials for each in report.environments)
