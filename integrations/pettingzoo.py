@@ -19,6 +19,7 @@ from cogment_lab.integrations.gymnasium.seating import Seating
 
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
 from cogment_lab.trial.actions import action_copier
+from cogment_lab.trial.mixing import ActionMix
 from cogment_lab.trial.pace import Pace, Pacer
 from cogment_lab.trial.sample import Tick
 from cogment_lab.trial.takeover import Phase
@@ -68,6 +69,14 @@ class AgentTrial:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     acknowledged_by: str | None = "cogment_lab.run"
     recording_failure: str | None = None
+    mix: ActionMix = "replace"
+    failure: str | None = None
+    recorder: Recorder | None = None
+
+    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Keep something that the seat was told in the trial's record."""
+        if self.recorder is not None:
+            self.recorder.event(max(self.tick.number, 0), kind, data)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""
@@ -81,6 +90,7 @@ class Role:
         self.view = view
         self.seat = seat
         self._record = recorder.recorder(view.agent) if recorder is not None else None
+        view.recorder = recorder
         self._pacer = Pacer(view.fps)
         self._copy = action_copier(view.action_space)
         self._waiting = False

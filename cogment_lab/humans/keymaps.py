@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import operator
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.humans.shipped_keymaps import SHIPPED, Layout, generated_layout
 
-__all__ = ["RESERVED_KEYS", "Action", "KeyMap", "controls_for", "keymap_for"]
+__all__ = ["RESERVED_KEYS", "Action", "KeyMap", "jsonable", "keymap_for"]
 
 Action: TypeAlias = Any
 """An element of the environment's action space, of whatever type that space has."""
@@ -35,7 +36,6 @@ RESERVED_KEYS = frozenset({"Space", "KeyT", "KeyP", "Period", "KeyZ", "KeyX", "S
 """Codes that the page itself uses (take over, pause, step, feedback, help)."""
 
 _NOOP = "no-op"
-_MAX_LABELS = 256
 _CODES = [
     *(f"Arrow{name}" for name in ("Left", "Right", "Up", "Down")),
     *(f"Key{chr(code)}" for code in range(ord("A"), ord("Z") + 1)),
@@ -68,6 +68,7 @@ class KeyMap:
         hint: One or two sentences for the person.
         turn_based: The environment waits for a key.
         axes: Names of the components of a Box action, for the sliders.
+        ramp: Seconds that a held key takes from the middle of a Box to its end; 0 is at once.
 
     Raises:
         ConfigurationError: a key is reserved or unknown, or an action lies outside the space.
@@ -81,6 +82,7 @@ class KeyMap:
     hint: str = ""
     turn_based: bool = False
     axes: tuple[str, ...] = ()
+    ramp: float = 0.0
 
     def __post_init__(self) -> None:
         checked = {}
@@ -164,6 +166,26 @@ class KeyMap:
             return _copied(self.bindings[keys])
         return _copied(self.noop)
 
+    def binds(self, held: Collection[str]) -> bool:
+        """Return whether the held keys mean anything."""
+        return next(self._matches(held), None) is not None
+
+    def rest(self) -> Action:
+        """Return the middle of a Box: the no-op, or what of the space is nearest to zero."""
+        if self.noop is not None:
+            return self.noop.astype(np.float64)
+        assert isinstance(self.space, Box)
+        return np.clip(np.zeros(self.space.shape), self.space.low, self.space.high)
+
+    def resolve_touched(self, held: Collection[str]) -> Action:
+        """Return what the keys mean in a Box of floats, with NaN in the components that they do not move."""
+        rest = self.rest()
+        action = self._sum(self.space, held) if isinstance(self.space, Box) else None
+        touched = np.zeros(rest.shape, np.bool_)
+        for keys in self._matches(held):
+            touched |= self.bindings[keys] != rest
+        return np.where(touched, rest if action is None else action, np.nan).astype(self.space.dtype)
+
     def label(self, action: Action) -> str:
         """Return what a person calls ``action``: ``"main engine"``, or its number or vector."""
         if self.noop is not None and _equal(action, self.noop):
@@ -180,11 +202,11 @@ class KeyMap:
                 {
                     "keys": sorted(keys),
                     "label": self.labels.get(keys) or _value_text(action),
-                    "value": _jsonable(action),
+                    "value": jsonable(action),
                 }
                 for keys, action in self.bindings.items()
             ],
-            "noop": None if self.noop is None else {"label": self.noop_label, "value": _jsonable(self.noop)},
+            "noop": None if self.noop is None else {"label": self.noop_label, "value": jsonable(self.noop)},
             "hint": self.hint,
             "turn_based": self.turn_based,
         }
@@ -227,41 +249,6 @@ def keymap_for(env_id: str, action_space: gym.Space[Any]) -> KeyMap:
     return _from_layout(next(fitting, None) or generated_layout(action_space), action_space)
 
 
-def controls_for(action_space: gym.Space[Any], keymap: KeyMap) -> dict[str, Any]:
-    """Return CONTROLS of the seat page's protocol: what is needed to draw sliders and buttons.
-
-    A Box bound that is infinite (or beyond 1e6) is given as 1 beyond what the keys reach, for JSON has no
-    infinity and a slider needs an end.
-    """
-    if isinstance(action_space, Discrete):
-        start, n = int(action_space.start), int(action_space.n)
-        labels = [keymap.label(start + index) for index in range(n)] if n <= _MAX_LABELS else []
-        return {"kind": "discrete", "n": n, "start": start, "labels": labels}
-    if isinstance(action_space, Box):
-        low, high = _slider_ends(action_space, keymap)
-        axes = keymap.axes if len(keymap.axes) == len(low) else [f"axis {axis}" for axis in range(len(low))]
-        shape = [int(size) for size in action_space.shape]
-        return {"kind": "box", "low": low, "high": high, "labels": list(axes), "shape": shape}
-    if isinstance(action_space, MultiBinary):
-        return {"kind": "multi_binary", "n": int(np.prod(action_space.shape))}
-    if isinstance(action_space, MultiDiscrete):
-        nvec, starts = action_space.nvec.ravel().tolist(), np.asarray(action_space.start).ravel().tolist()
-        return {"kind": "multi_discrete", "nvec": nvec, "start": starts}
-    return {"kind": "other", "text": repr(action_space)}
-
-
-def _slider_ends(space: Box, keymap: KeyMap) -> tuple[list[float], list[float]]:
-    reached = [np.zeros(space.shape), *keymap.bindings.values()]
-    if keymap.noop is not None:
-        reached.append(keymap.noop)
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    # zero may lie outside a half-open box, so the far end is measured from inside it
-    inside = np.clip(np.stack(reached).astype(np.float64), low, high)
-    low = np.where(low < -1e6, inside.min(axis=0) - 1, low)
-    high = np.where(high > 1e6, inside.max(axis=0) + 1, high)
-    return low.ravel().tolist(), high.ravel().tolist()
-
-
 def _from_layout(layout: Layout, space: gym.Space[Any]) -> KeyMap:
     return KeyMap(
         bindings={_parsed(keys): action for keys, (action, _) in layout.keys.items()},
@@ -272,6 +259,7 @@ def _from_layout(layout: Layout, space: gym.Space[Any]) -> KeyMap:
         hint=layout.hint,
         turn_based=layout.turn_based,
         axes=layout.axes,
+        ramp=layout.ramp,
     )
 
 
@@ -357,18 +345,21 @@ def _equal(one: Action, other: Action) -> bool:
 def _value_text(action: Action) -> str:
     array = np.asarray(action) if isinstance(action, np.ndarray | np.generic | int | float | list) else None
     if array is None:
-        return str(action)
+        return str(jsonable(action))
     if array.size == 1:
         return f"{array.item():.4g}" if array.dtype.kind == "f" else str(array.item())
-    parts = [f"{value:.3g}" for value in array.ravel()[:16].tolist()]
+    parts = ["\u00b7" if math.isnan(value) else f"{value:.3g}" for value in array.ravel()[:16].tolist()]
     return f"[{', '.join(parts)}{', ...' if array.size > 16 else ''}]"
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """Return an action as JSON has it; NaN, which JSON has not, as ``None``."""
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        return jsonable(value.tolist())
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(part) for key, part in value.items()}
+        return {str(key): jsonable(part) for key, part in value.items()}
     if isinstance(value, tuple | list):
-        return [_jsonable(part) for part in value]
+        return [jsonable(part) for part in value]
     return value

@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Text
 
 __all__ = ["SHIPPED", "Layout", "generated_layout"]
 
@@ -42,6 +42,7 @@ class Layout:
         hint: One or two sentences for the person.
         turn_based: The environment waits for a key.
         axes: Names of the components of a Box action.
+        ramp: Seconds from the middle of a Box to its end while a key is held, 0 for at once.
     """
 
     space: gym.Space[Any]
@@ -51,6 +52,7 @@ class Layout:
     hint: str = ""
     turn_based: bool = False
     axes: tuple[str, ...] = ()
+    ramp: float = 0.0
 
 
 def _box(low: list[float], high: list[float]) -> Box:
@@ -60,7 +62,7 @@ def _box(low: list[float], high: list[float]) -> Box:
 _CARTPOLE = Layout(
     Discrete(2),
     {"ArrowLeft": (0, "push left"), "ArrowRight": (1, "push right")},
-    hint="Hold an arrow to push the cart. The cart is always pushed: with no key held, the agent decides.",
+    hint="Hold an arrow to push the cart. It is always pushed one way or the other.",
 )
 _HIKE = "Build up speed: push the way the car already rolls."
 _LANDER_HINT = "Hold up to brake the fall with the main engine; left and right push the lander that way."
@@ -243,7 +245,8 @@ def generated_layout(space: gym.Space[Any]) -> Layout:
         return _multi_binary(space)
     if isinstance(space, MultiDiscrete):
         return _multi_discrete(space)
-    return Layout(space, {}, hint="This action space has no keys.")
+    hint = "Write what to do, and press Enter." if isinstance(space, Text) else "Fill in the form."
+    return Layout(space, {}, hint=hint, turn_based=isinstance(space, Text))
 
 
 def _discrete(space: Discrete) -> Layout:

@@ -117,6 +117,8 @@ class EmbeddedTrial:
         self.action_space: gym.Space[Any] = env.action_space
         self.observation_space: gym.Space[Any] = env.observation_space
         self.properties = rules.properties
+        self.mix = rules.mix
+        self.failure: str | None = None
         self.fps = fps
         self.renderable = env.render_mode == "rgb_array"
         self._running = False
@@ -427,12 +429,16 @@ class EmbeddedTrial:
     def _obey(self, requests: Sequence[Request | Pace], seat: Seat) -> bool:
         """Apply requests in order; return whether one of them lets a paused trial do one tick.
 
-        Only who acts may ask for control, pace, pause or stop; evaluators may discard; observers may nothing.
+        Only who acts may ask for control, pace, pause or stop; evaluators may judge a trial, and
+        set its pace where nobody else may; observers may nothing.
         """
         stepped = False
-        acting = seat is self._seats.teacher or seat is self._seats.player
+        seats = self._seats
+        acting = seat is seats.teacher or seat is seats.player
+        alone = seats.teacher is None and seats.player is None
         for request in requests:
-            if not acting and not (request is Request.DISCARD and seat.role == "evaluator"):
+            judging = request in _VERDICTS or (alone and isinstance(request, Pace))
+            if not acting and not (judging and seat.role == "evaluator"):
                 continue
             if isinstance(request, Pace):
                 self._asked_pace = request
@@ -440,7 +446,7 @@ class EmbeddedTrial:
                 continue
             if request is Request.STEP:
                 stepped = True
-            elif request in (Request.STOP, Request.SAVE, Request.DISCARD):
+            elif request in _NOTED:
                 self._requests.append(request.name.lower())
                 self._event(request.name.lower(), {"seat": seat.name})
             elif (request is not Request.TAKE or seat is self._seats.teacher) and self._machine.request(
@@ -543,6 +549,10 @@ class EmbeddedTrial:
         if requests:
             info["requests"] = tuple(requests)
 
+    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Keep something that a seat was told in the trial's record; without effect between trials."""
+        self._event(kind, data)
+
     def _event(self, kind: str, data: Mapping[str, Any]) -> None:
         if self._recorder is not None:
             self._recorder.event(self._number, kind, data)
@@ -563,7 +573,8 @@ class EmbeddedTrial:
 
     def _crashed(self, error: Exception, executed: Any) -> EnvironmentCrashedError:
         """End the trial because the environment raised."""
-        self._event("environment_crashed", {"error": f"{type(error).__name__}: {error}"[:2000]})
+        self.failure = f"{type(error).__name__}: {error}"[:2000]
+        self._event("environment_crashed", {"error": self.failure})
         self._end("environment_crashed")
         return EnvironmentCrashedError(
             f"{self.env_id} raised {type(error).__name__}: {error} in tick {self._number} of trial "
@@ -576,5 +587,7 @@ class EmbeddedTrial:
         return generator.bit_generator.state if generator is not None else None
 
 
+_VERDICTS = (Request.DISCARD, Request.SUCCESS, Request.FAILURE)
+_NOTED = (Request.STOP, Request.SAVE, *_VERDICTS)
 _MAX, _PAUSED, _CORRECTING = Pace.MAX, Phase.PAUSED, Phase.CORRECTING  # enum look-ups cost 50 ns each
 _PHASE_NAMES = tuple(phase.name.lower() for phase in Phase)

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from cogment_lab.trial.mixing import ActionMix
 from cogment_lab.trial.pace import Pace
 from cogment_lab.trial.sample import Feedback, Tick
 from cogment_lab.trial.takeover import Phase, Request
@@ -51,6 +52,10 @@ class TrialView(Protocol):
     renderable: bool
     """Whether ``render`` gives frames."""
     properties: Mapping[str, str]
+    mix: ActionMix
+    """How a teacher's action and the player's make the executed one."""
+    failure: str | None
+    """What the environment raised, ``None`` while it works."""
 
     @property
     def recording_failure(self) -> str | None:
@@ -62,6 +67,9 @@ class TrialView(Protocol):
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""
+
+    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Keep something a person said or did in the trial's record; without effect between trials."""
 
 
 class Seat(Protocol):

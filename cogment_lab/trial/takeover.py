@@ -35,6 +35,10 @@ class Request(IntEnum):
     """Save the model after this trial."""
     DISCARD = 9
     """Mark this trial as one that nobody should learn from."""
+    SUCCESS = 10
+    """Mark this trial as one in which the agent did what it should."""
+    FAILURE = 11
+    """Mark this trial as one in which it did not."""
 
 
 class DecidedBy(IntEnum):

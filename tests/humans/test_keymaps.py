@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.humans.keymaps import RESERVED_KEYS, KeyMap, controls_for, keymap_for
+from cogment_lab.humans.controls import controls_for
+from cogment_lab.humans.keymaps import RESERVED_KEYS, KeyMap, keymap_for
 from cogment_lab.humans.shipped_keymaps import SHIPPED
 
 FAMILIES = ("classic_control", "box2d", "toy_text")
@@ -392,18 +393,47 @@ def test_the_key_map_of_the_page_is_complete() -> None:
         ),
         (
             spaces.Box(-1, 2, (1, 2)),
-            {"kind": "box", "low": [-1, -1], "high": [2, 2], "labels": ["axis 0", "axis 1"], "shape": [1, 2]},
+            {
+                "kind": "box",
+                "low": [-1, -1],
+                "high": [2, 2],
+                "labels": ["axis 0", "axis 1"],
+                "shape": [1, 2],
+                "rest": [0, 0],
+                "whole": False,
+            },
         ),
         (
             spaces.Box(5, np.inf, (1,)),
-            {"kind": "box", "low": [5], "high": [7], "labels": ["axis 0"], "shape": [1]},
+            {
+                "kind": "box",
+                "low": [5],
+                "high": [7],
+                "labels": ["axis 0"],
+                "shape": [1],
+                "rest": [5],
+                "whole": False,
+            },
         ),
         (spaces.MultiBinary((2, 2)), {"kind": "multi_binary", "n": 4}),
         (
             spaces.MultiDiscrete([3, 2], start=[0, 1]),
             {"kind": "multi_discrete", "nvec": [3, 2], "start": [0, 1]},
         ),
-        (spaces.Text(3), {"kind": "other", "text": repr(spaces.Text(3))}),
+        (
+            spaces.Text(3, charset="ba"),
+            {"kind": "text", "min_length": 1, "max_length": 3, "characters": "ab"},
+        ),
+        (
+            spaces.Dict(go=spaces.Discrete(2), say=spaces.Tuple([spaces.MultiBinary(2)])),
+            {
+                "kind": "dict",
+                "parts": {
+                    "go": {"kind": "discrete", "n": 2, "start": 0, "labels": ["0", "1"]},
+                    "say": {"kind": "tuple", "parts": [{"kind": "multi_binary", "n": 2}]},
+                },
+            },
+        ),
     ],
     ids=str,
 )

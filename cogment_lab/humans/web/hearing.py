@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Hearing"]
 
-_REQUESTS = frozenset({"take", "release", "pause", "resume", "step", "stop", "save", "discard"})
+_REQUESTS = frozenset(
+    {"take", "release", "pause", "resume", "step", "stop", "save", "discard", "success", "failure"}
+)
 _PACES = frozenset({"max", "live", "half", "quarter", "step"})
 _MOST_KEYS = 16
-_LONGEST_NOTE = 500
+_LONGEST_NOTE = 800  # bytes, of the 1,020 of a message to the trial
+_LONGEST_CAPTURE_NS = 5_000_000_000
+_SETTINGS = frozenset({"idle", "wait", "ramp", "proposal", "inspect"})
 _SLOWEST_REACTION_MS = 60_000.0
 _LARGEST_NUMBER = 2**32 - 1
 _FPS = (1.0, 60.0)
@@ -73,8 +77,10 @@ class Hearing:
             self._hold(held, _number(message))
 
     def _on_controls(self, message: dict[str, Any]) -> None:
-        if self._viewer.drives:
-            self._room.post({"k": "controls", "action": message["action"]}, _number(message))
+        if self._viewer.drives and not self._room.post(
+            {"k": "controls", "action": message["action"]}, _number(message)
+        ):
+            self._room.post({"k": "refused", "why": "an action that long does not fit into a message"})
 
     def _on_request(self, message: dict[str, Any]) -> None:
         name = message["name"]
@@ -82,7 +88,7 @@ class Hearing:
             return
         if name == "take" and self._room.learning:
             return
-        post: dict[str, Any] = {"k": "request", "name": name}
+        post: dict[str, Any] = {"k": "request", "name": name, "trial": _trial(message)}
         if name == "take" and self._painted is not None:
             reaction = float(message["t"]) - self._painted
             if math.isfinite(reaction) and 0.0 < reaction < _SLOWEST_REACTION_MS:
@@ -97,13 +103,35 @@ class Hearing:
         value = float(message["value"])
         if self._viewer.drives and math.isfinite(value):
             value = min(1.0, max(-1.0, value))
-            self._room.post(
-                {"k": "feedback", "value": value, "time": now_ns(), "tick": self._room.shown_tick}
-            )
+            self._room.post({"k": "feedback", "value": value, **self._moment(message)})
 
     def _on_note(self, message: dict[str, Any]) -> None:
-        if self._viewer.drives:
-            self._room.post({"k": "note", "text": str(message["text"])[:_LONGEST_NOTE]})
+        text = " ".join(str(message["text"]).split())
+        if self._viewer.drives and text:
+            cut = text[:_LONGEST_NOTE]
+            while len(json.dumps(cut, ensure_ascii=False).encode("utf-8", "replace")) > _LONGEST_NOTE:
+                cut = cut[:-16]
+            to = "experimenter" if message.get("to") == "experimenter" else "record"
+            self._room.post({"k": "note", "text": cut, "to": to, **self._moment(message)})
+
+    def _on_setting(self, message: dict[str, Any]) -> None:
+        value = message["value"]
+        if (
+            self._viewer.drives
+            and message["name"] in _SETTINGS
+            and isinstance(value, bool | int | float | str)
+        ):
+            self._room.post({"k": "setting", "name": message["name"], "value": value})
+
+    def _moment(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return when and about which tick of which trial something was said, as far as the tab knows."""
+        now, newest = now_ns(), self._room.shown_tick
+        captured, tick = message.get("captured"), message.get("tick")
+        moment = int(float(captured) * 1e6) if isinstance(captured, int | float) else now
+        if not now - _LONGEST_CAPTURE_NS <= moment <= now:
+            moment = now
+        tick = tick if isinstance(tick, int) and 0 <= tick <= newest else newest
+        return {"time": moment, "tick": tick, "trial": _trial(message)}
 
     def _on_answer(self, message: dict[str, Any]) -> None:
         if self._viewer.drives:
@@ -146,6 +174,12 @@ class Hearing:
         if self._viewer.may_act:
             self._viewer.watches = False
             self._room.move_to(self._viewer)
+
+
+def _trial(message: dict[str, Any]) -> str | None:
+    """Return the id of the trial that the tab saw, ``None`` where it does not say."""
+    trial = message.get("trial")
+    return trial[:64] if isinstance(trial, str) else None
 
 
 def _number(message: dict[str, Any]) -> int:

@@ -87,7 +87,7 @@ class SeatMemory:
 
     def post(self, message: Mapping[str, Any]) -> bool:
         """Put a message into the ring; return ``False`` when it is full or the message too long."""
-        data = json.dumps(message, separators=(",", ":")).encode()
+        data = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
         written = self.words[WRITTEN]
         if written - self.words[READ] >= _RING_SLOTS or len(data) > _SLOT_BYTES - 4:
             self.words[DROPPED] += 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from cogment_lab.humans.keymaps import KeyMap
+from cogment_lab.humans.keymaps import KeyMap, jsonable
+from cogment_lab.humans.web.observed import allowed_actions, table
 from cogment_lab.trial.sample import Tick
 from cogment_lab.trial.seat import TrialView
 from cogment_lab.trial.takeover import DECIDED_BY, DecidedBy, Phase
@@ -15,7 +14,7 @@ from cogment_lab.trial.takeover import DECIDED_BY, DecidedBy, Phase
 __all__ = ["Narration"]
 
 _LONGEST_BAND = 400
-_LONGEST_OBSERVATION = 24
+_MOST_CONFIDENCES = 6
 
 
 class Narration:
@@ -25,10 +24,30 @@ class Narration:
         trial: What is told of.
         keymap: Names the actions.
         controls: What the page builds its controls from.
+        role: The seat's.
+
+    Attributes:
+        refused: How many of the person's actions were none of the space.
+        refusal: Why the last one was not.
+        notes: How many notes and messages were recorded.
+        feedbacks: How many opinions were given.
+        shows_proposal: Whether the person sees what the player is about to do.
+        inspects: Whether the person looks at the observation.
+        explain: Returns the probability of each action of a Discrete space, given an observation.
+        settings: How the person acts: ``idle``, ``wait``, ``ramp``.
     """
 
-    def __init__(self, trial: TrialView, keymap: KeyMap, controls: Mapping[str, Any]) -> None:
+    def __init__(self, trial: TrialView, keymap: KeyMap, controls: Mapping[str, Any], role: str) -> None:
         self.refused = 0
+        self.refusal: str | None = None
+        self.notes = 0
+        self.feedbacks = 0
+        self.shows_proposal = True
+        self.inspects = False
+        self.explain: Callable[[Any], Sequence[float] | None] | None = None
+        self.settings: dict[str, Any] = {}
+        self._role = role
+        self._mask: list[int] | None = None
         self.render_ms = 0.0
         self.learner: dict[str, Any] | None = None
         self.question: dict[str, Any] | None = None
@@ -47,8 +66,9 @@ class Narration:
         self._rate_ticks = 0
         self._rate_since = 0
 
-    def begin(self, observation: Any) -> None:
+    def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
         """Start the story of a trial."""
+        self._mask = allowed_actions(observation, info)
         self._band = []
         self._proposal = None
         self._executed = None
@@ -69,6 +89,7 @@ class Narration:
         self._proposal = tick.proposed_action
         self._executed = (tick.executed_action, by)
         self._observation = tick.next_observation
+        self._mask = allowed_actions(tick.next_observation, tick.info)
         self._late += tick.decided_by == DecidedBy.FALLBACK
         self._rate_ticks += 1
 
@@ -109,47 +130,57 @@ class Narration:
             "all_helped_ticks": trial.all_helped_ticks,
             "all_ticks": trial.all_ticks,
             "returns": [round(float(value), 3) for value in trial.returns],
-            "proposal": None if self._proposal is None else _named(self._proposal, label),
-            "confidence": None,
+            "role": self._role,
+            "learns": self.learner is not None or (self._role == "teacher" and bool(trial.acknowledged_by)),
+            "mix": trial.mix,
+            "proposal": _named(self._proposal, label) if self._tells_proposal() else None,
+            "confidence": self._confidence(),
+            "shows_proposal": self.shows_proposal,
             "executed": self._executed and {**_named(self._executed[0], label), "by": self._executed[1]},
             "pressed": None if pressed is None else label(pressed),
             "refused": self.refused,
+            "refusal": self.refusal,
+            "notes": self.notes,
+            "feedbacks": self.feedbacks,
+            "settings": self.settings,
+            "mask": self._mask,
             "late": self._late,
             "band": self._band,
             "learner": self.learner,
             "acknowledged": trial.acknowledged_by is not None,
             "renderable": trial.renderable,
-            "remedy": None if trial.renderable else "pass render_mode='rgb_array' to make()",
-            "observation": None if trial.renderable else _table(self._observation),
+            "remedy": None if trial.renderable else _remedy(trial.env_id),
+            "observation": None if trial.renderable and not self.inspects else table(self._observation),
             "state": state,
             "end_reason": self._end_reason,
-            "crash": None,
+            "crash": trial.failure,
             "render_ms": round(self.render_ms, 2),
             "question": self.question,
             "countdown": self.countdown,
             "store_status": trial.recording_failure and f"{trial.recording_failure}; training goes on",
         }
 
+    def _tells_proposal(self) -> bool:
+        return self.shows_proposal and self._proposal is not None and self._role != "player"
+
+    def _confidence(self) -> list[dict[str, Any]] | None:
+        """Return the actions that the player considers, the likeliest first."""
+        if self.explain is None or not self._tells_proposal():
+            return None
+        probabilities = self.explain(self._observation)
+        if probabilities is None:
+            return None
+        start = int(getattr(self._trial.action_space, "start", 0))
+        ranked = sorted(enumerate(probabilities), key=lambda pair: -pair[1])[:_MOST_CONFIDENCES]
+        return [{"label": self._keymap.label(start + index), "p": round(float(p), 3)} for index, p in ranked]
+
     def _tick_number(self) -> int:
         return self._trial.tick.number + 1 if self._executed is not None else 0
 
 
-def _named(action: Any, label: Any) -> dict[str, Any]:
-    return {"label": label(action), "value": np.asarray(action).tolist()}
+def _named(action: Any, label: Callable[[Any], str]) -> dict[str, Any]:
+    return {"label": label(action), "value": jsonable(action)}
 
 
-def _table(observation: Any, name: str = "") -> list[tuple[str, str]]:
-    """Return an observation as ``(name, value)`` rows."""
-    rows: list[tuple[str, str]] = []
-    if isinstance(observation, Mapping):
-        for key, part in observation.items():
-            rows += _table(part, f"{name}{key}.")
-    elif isinstance(observation, tuple):
-        for index, part in enumerate(observation):
-            rows += _table(part, f"{name}{index}.")
-    elif isinstance(observation, np.ndarray) and observation.ndim:
-        flat = observation.reshape(-1)[:_LONGEST_OBSERVATION]
-        rows += [(f"{name}{index}", f"{value:.4g}") for index, value in enumerate(flat.tolist())]
-    elif observation is not None:
-        rows.append((name.rstrip(".") or "observation", str(observation)[:200]))
-    return rows[:_LONGEST_OBSERVATION]
+def _remedy(env_id: str) -> str:
+    return f'cogment_lab.make("{env_id}", render_mode="rgb_array")'

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from cogment_lab.humans.keymaps import KeyMap, controls_for, keymap_for
+from cogment_lab.errors import InvalidActionError
+from cogment_lab.humans.controls import controls_for
+from cogment_lab.humans.keymaps import KeyMap, keymap_for
 from cogment_lab.humans.web.claim import Claim
+from cogment_lab.humans.web.driving import IDLE_RULES, LONGEST_RAMP, Driving
 from cogment_lab.humans.web.memory import (
     ACTIVE,
     DRIVING,
@@ -38,6 +41,8 @@ _STATUS_NS = 50_000_000
 _SERVER_GONE_NS = 2_000_000_000
 _WALL_SHARE = 0.2
 _POLL_SECONDS = 0.004
+_MOST_LATE_EVENTS = 100
+_VERDICTS = (Request.DISCARD, Request.SUCCESS, Request.FAILURE)
 _REQUESTS = {request.name.lower(): request for request in Request if request is not Request.LOST}
 
 
@@ -53,18 +58,26 @@ class WebSeat:
         role: ``"teacher"``, ``"player"``, ``"evaluator"`` or ``"observer"``.
         keymap: Anything :meth:`KeyMap.from_any` takes; ``None`` takes the shipped one for the environment.
         patience: Seconds that a turn-based environment, or an empty player's seat, waits for a person.
+        show_proposal: Whether the person sees what the player is about to do, until they choose otherwise.
     """
 
     wants_frames = True
     watches = True
 
     def __init__(
-        self, folder: Path, name: str, role: str, keymap: Any = None, patience: float = 30.0
+        self,
+        folder: Path,
+        name: str,
+        role: str,
+        keymap: Any = None,
+        patience: float = 30.0,
+        show_proposal: bool = True,
     ) -> None:
         self.folder = folder
         self.name = name
         self.role = role
         self.patience = patience
+        self.show_proposal = show_proposal
         self._given_keymap = keymap
         self._reset()
 
@@ -73,7 +86,6 @@ class WebSeat:
         self._memory: SeatMemory | None = None
         self._trial: TrialView | None = None
         self._words: Any = None
-        self._keymap: KeyMap | None = None
         self._narration: Narration | None = None
         self._board: FrameBoard | None = None
         self._read = 0
@@ -81,8 +93,10 @@ class WebSeat:
         self._state = "waiting"
         self._driving = False
         self._chosen_pace: Pace | None = None
-        self._held: Sequence[str] = ()
-        self._controls: Any = None
+        self._input: Driving | None = None
+        self._in_trial = False
+        self._late_events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=_MOST_LATE_EVENTS)
+        self._shown: tuple[bool, bool] | None = None
         self._reaction_ns = 0
         self._feedback: list[Feedback] | None = None
         self._pending: list[Request | Pace] = []
@@ -109,14 +123,20 @@ class WebSeat:
         self._memory.take()
         self._read = self._words[WRITTEN]
         self._trial = trial
-        self._keymap = keymap
-        self._narration = Narration(trial, keymap, controls_for(space, keymap))
+        self._input = Driving(space, keymap, trial.mix)
+        self._narration = Narration(trial, keymap, controls_for(space, keymap), self.role)
+        self._narration.shows_proposal = self.show_proposal
+        self._tell_settings()
         self._publish("waiting")
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
         """Show the first observation."""
         assert self._narration is not None
-        self._narration.begin(observation)
+        self._narration.begin(observation, info)
+        self._in_trial = True
+        self._shown = None
+        while self._late_events:
+            self._event(*self._late_events.popleft())
         if self._viewers:
             self._words[INSIDE] = 1
             self._show_frame(now_ns())
@@ -138,19 +158,18 @@ class WebSeat:
         return self._listen()
 
     def act(self, observation: Any, proposed_action: Any) -> Any:
-        """Return the action of the keys (or sliders) held, ``None`` for none or one outside the space."""
-        assert self._trial is not None and self._keymap is not None and self._narration is not None
+        """Return the action of what is held (keys, sliders, a form), ``None`` for none."""
+        controls = self._input
+        assert controls is not None
         if self.role == "player" and not self._driving:
             self._wait_for(lambda: self._driving)
-        action = self._held_action()
-        if action is None and self._keymap.turn_based:
-            self._wait_for(lambda: self._held_action() is not None)
-            action = self._held_action()
-            self._held = ()  # one key press, one turn
-        if action is not None and not self._trial.action_space.contains(action):
-            self._narration.refused += 1
+        if controls.waits and not controls.has_input:
+            self._wait_for(lambda: controls.has_input)
+        try:
+            return controls.take(proposed_action)
+        except InvalidActionError as error:
+            self._refuse(str(error))
             return None
-        return action
 
     def feedback(self) -> list[Feedback] | None:
         """Return the feedback given since the previous call."""
@@ -178,6 +197,7 @@ class WebSeat:
         """Say that the trial ended."""
         assert self._narration is not None
         self._narration.end(end_reason)
+        self._in_trial = False
         if self._viewers:
             self._show_frame(now_ns())
             self._publish("between")
@@ -200,9 +220,16 @@ class WebSeat:
     # --- beyond the contract ---
 
     def set_learner(self, learner: Mapping[str, Any]) -> None:
-        """Show what the learner reports (steps, steps per second...)."""
-        if self._narration is not None:
-            self._narration.learner = dict(learner)
+        """Show what the learner reports: steps, steps per second...
+
+        ``explain``, if there is one, is kept to show how sure the learner is: it returns the probability of
+        each action of a Discrete space, given an observation, and is called at most 20 times a second.
+        """
+        if self._narration is None:
+            return
+        told = dict(learner)
+        self._narration.explain = told.pop("explain", self._narration.explain)
+        self._narration.learner = told or self._narration.learner
 
     def ask(self, question: str, choices: Sequence[str], timeout: float = 600.0) -> str:
         """Ask whoever sits here; return their choice, or the first one after ``timeout`` seconds."""
@@ -252,25 +279,129 @@ class WebSeat:
 
     def _hear(self, message: Mapping[str, Any], requests: list[Request | Pace]) -> None:
         kind = message["k"]
+        assert self._input is not None
         if kind == "keys":
-            self._held = message["held"]
+            self._input.held = message["held"]
         elif kind == "controls":
-            self._controls = message["action"]
+            self._input.controls = message["action"]
         elif kind == "request":
-            request = _REQUESTS.get(message["name"])
-            if request is not None:
-                requests.append(request)
-                if request is Request.TAKE:
-                    self._reaction_ns = int(message.get("reaction_ns", 0))
+            self._hear_request(message, requests)
         elif kind == "pace":
             self._chosen_pace = Pace.parse(message["name"])
             if self._may_pace():
                 requests.append(self._chosen_pace)
         elif kind == "feedback":
-            opinion = Feedback(self.name, message["value"], 1.0, message["time"], message["tick"])
-            self._feedback = [*(self._feedback or []), opinion]
+            self._hear_feedback(message)
+        elif kind == "note":
+            self._hear_note(message)
+        elif kind == "setting":
+            self._set(message["name"], message["value"])
+        elif kind == "refused":
+            self._refuse(message["why"])
         elif kind == "answer":
             self._answer = (message["id"], message["choice"])
+
+    def _hear_request(self, message: Mapping[str, Any], requests: list[Request | Pace]) -> None:
+        assert self._trial is not None
+        request = _REQUESTS.get(message["name"])
+        if request is None:
+            return
+        if request in _VERDICTS and self._is_late(message):
+            self._event(message["name"], {"seat": self.name, "trial_id": message["trial"]})
+            return
+        requests.append(request)
+        if request is Request.TAKE:
+            self._reaction_ns = int(message.get("reaction_ns", 0))
+
+    def _hear_feedback(self, message: Mapping[str, Any]) -> None:
+        """Keep an opinion for the next tick; one about an earlier trial goes into the record only."""
+        assert self._trial is not None and self._narration is not None
+        value, moment, tick = message["value"], message["time"], message["tick"]
+        self._narration.feedbacks += 1
+        if self._is_late(message):
+            data = {
+                "seat": self.name,
+                "value": value,
+                "tick": tick,
+                "t": moment,
+                "trial_id": message["trial"],
+            }
+            self._event("late_feedback", data)
+            return
+        self._feedback = [*(self._feedback or []), Feedback(self.name, value, 1.0, moment, tick)]
+
+    def _is_late(self, message: Mapping[str, Any]) -> bool:
+        """Return whether the person saw an earlier trial than the one that runs."""
+        assert self._trial is not None
+        return message["trial"] not in (None, self._trial.trial_id) or not self._in_trial
+
+    def _hear_note(self, message: Mapping[str, Any]) -> None:
+        assert self._narration is not None
+        self._narration.notes += 1
+        to_experimenter = message["to"] == "experimenter"
+        if to_experimenter:
+            _LOG.warning("seat %r says in trial %s: %s", self.name, message["trial"], message["text"])
+        self._event(
+            "message" if to_experimenter else "note",
+            {
+                "seat": self.name,
+                "text": message["text"],
+                "tick": message["tick"],
+                "t": message["time"],
+                "trial_id": message["trial"],
+            },
+        )
+
+    def _set(self, name: str, value: Any) -> None:
+        """Change how the person acts, or what they see; what makes no sense is ignored."""
+        assert self._input is not None and self._narration is not None
+        if name == "idle" and value in IDLE_RULES:
+            self._input.idle = value
+        elif name == "wait" and isinstance(value, bool):
+            self._input.waits = value
+        elif name == "ramp" and isinstance(value, int | float) and 0 <= value <= LONGEST_RAMP:
+            self._input.ramp = float(value)
+        elif name == "proposal" and isinstance(value, bool):
+            self._narration.shows_proposal = value
+        elif name == "inspect" and isinstance(value, bool):
+            self._narration.inspects = value
+            return
+        else:
+            return
+        self._tell_settings()
+        self._event("setting", {"seat": self.name, "name": name, "value": value})
+
+    def _tell_settings(self) -> None:
+        assert self._input is not None and self._narration is not None
+        self._narration.settings = {
+            "idle": self._input.idle,
+            "wait": self._input.waits,
+            "ramp": self._input.ramp,
+        }
+
+    def _refuse(self, why: str) -> None:
+        """Show and record that an action of the person's was none."""
+        assert self._narration is not None
+        self._narration.refused += 1
+        self._narration.refusal = why[:300]
+        self._event("action_refused", {"seat": self.name, "why": why[:300]})
+
+    def _event(self, kind: str, data: dict[str, Any]) -> None:
+        """Record it in this trial, or between trials in the next one."""
+        assert self._trial is not None
+        if self._in_trial:
+            self._trial.event(kind, data)
+        else:
+            self._late_events.append((kind, data))
+
+    def _record_what_is_shown(self) -> None:
+        """Record, on each change, whether the person sees the player's proposal and its confidence."""
+        assert self._narration is not None
+        visible = self._driving and self._narration.shows_proposal and self.role != "player"
+        shown = (visible, visible and self._narration.explain is not None)
+        if self._in_trial and shown != (self._shown or (False, False)):
+            self._event("proposal_shown", {"seat": self.name, "shown": shown[0], "confidence": shown[1]})
+        self._shown = shown
 
     def _see_viewers(self, now: int, requests: list[Request | Pace]) -> None:
         """Notice who came and who left, the server included."""
@@ -292,26 +423,15 @@ class WebSeat:
 
     def _leave(self, requests: list[Request | Pace]) -> None:
         """Hand control back: nobody sits here any more."""
+        assert self._input is not None
         self._driving = False
-        self._held = ()
-        self._controls = None
+        self._input.let_go()
         requests.append(Request.LOST)
         if self._may_pace():
             requests.append(Pace.MAX)
 
     def _may_pace(self) -> bool:
-        return self.role in ("teacher", "player")
-
-    def _held_action(self) -> Any:
-        assert self._keymap is not None and self._trial is not None
-        if self._controls is not None:
-            try:
-                return _from_json(self._controls, self._trial.action_space)
-            except (TypeError, ValueError, OverflowError):  # the page's controls never send that
-                assert self._narration is not None
-                self._narration.refused += 1
-                self._controls = None
-        return self._keymap.resolve(self._held)
+        return self.role != "observer"
 
     def _wait_for(self, condition: Any, timeout: float | None = None) -> None:
         """Listen until ``condition()`` holds, the time (the seat's patience) is over, or control goes."""
@@ -329,12 +449,12 @@ class WebSeat:
     # --- what goes to the page ---
 
     def _publish(self, state: str) -> None:
-        assert self._memory is not None and self._narration is not None and self._keymap is not None
+        assert self._memory is not None and self._narration is not None and self._input is not None
         now = now_ns()
         self._state = state
         self._next_status = now + _STATUS_NS
-        pressed = self._held_action() if self._held or self._controls is not None else None
-        self._memory.publish(self._narration.status(state, pressed, now))
+        self._record_what_is_shown()
+        self._memory.publish(self._narration.status(state, self._input.pressed(), now))
 
     def _show_frame(self, now: int) -> None:
         """Render at most as often as the fastest viewer can see, and for a fifth of the wall time at most."""
@@ -366,6 +486,7 @@ class WebSeat:
             "role": self.role,
             "keymap": self._given_keymap,
             "patience": self.patience,
+            "show_proposal": self.show_proposal,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -373,12 +494,3 @@ class WebSeat:
 
     def __repr__(self) -> str:
         return f"WebSeat({self.name!r}, role={self.role!r})"
-
-
-def _from_json(value: Any, space: gym.Space[Any]) -> Any:
-    """Return an action of ``space`` from what the page's controls say; it may lie outside."""
-    if isinstance(space, gym.spaces.Discrete):
-        return space.dtype.type(value)
-    if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
-        return np.asarray(value, space.dtype).reshape(space.shape)
-    return value

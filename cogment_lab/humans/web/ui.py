@@ -272,6 +272,11 @@ class WebUI:
         return self._process is not None and self._process.is_running()
 
     @property
+    def server_pid(self) -> int | None:
+        """Number of the server's process, where it was started here."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def log(self) -> str:
         """The last lines that the server, started here, said."""
         return self._process.log if self._process is not None else ""

@@ -1,22 +1,33 @@
-// Keys, buttons, sliders, gamepad: what is held, and what is asked for. Devices only request; the trial decides.
+// Keys and buttons: what is held, and what is asked for. Devices only request; the trial decides.
+
+import { Gamepad } from "./gamepad.js";
 
 const HEARTBEAT_MS = 250;
 const INSIST_MS = 300;
-const GAMEPAD_DEAD_ZONE = 0.4;
-const typing = (target) => target instanceof HTMLElement && target.matches("input:not([type=range]), textarea, select");
+const typing = (target) => target instanceof HTMLElement && target.matches("input:not([type=range]):not([type=checkbox]), textarea, select");
 
 export class Input {
   /**
    * @param {(message: object) => void} send
-   * @param {{onHeld: (held: string[]) => void}} listener
+   * @param {{onHeld: (held: string[]) => void, onAxes: (values: number[] | null) => boolean,
+   *          onFeedback: (value: number) => void, onRelease: () => void}} listener
+   * @param {{codeOf: (code: string) => string | null}} remap
    */
-  constructor(send, listener) {
+  constructor(send, listener, remap) {
     this.send = send;
     this.listener = listener;
+    this.remap = remap;
     this.held = [];
     this.taken = false; // what this tab last asked for
-    this.enabled = false;
     this.paused = false;
+    this.role = "teacher";
+    this.gamepad = new Gamepad({
+      press: (code) => this.press(code),
+      lift: (code) => this.lift(code),
+      take: () => this.take(),
+      release: () => this.release(),
+      axes: (values) => listener.onAxes(values),
+    });
     addEventListener("keydown", (event) => this.onKeyDown(event));
     addEventListener("keyup", (event) => this.onKeyUp(event));
     addEventListener("blur", () => this.releaseAll());
@@ -24,34 +35,57 @@ export class Input {
       if (document.hidden) this.releaseAll();
       this.send({ type: "visible", visible: !document.hidden });
     });
-    setInterval(() => {
-      this.readGamepad();
-      if (this.enabled) this.report();
-    }, HEARTBEAT_MS);
+    setInterval(() => this.enabled && this.report(), HEARTBEAT_MS);
+  }
+
+  /** Whether what this tab asks for is done. */
+  get enabled() {
+    return this.gamepad.enabled;
+  }
+
+  set enabled(value) {
+    this.gamepad.enabled = value;
+  }
+
+  get acts() {
+    return this.role === "teacher" || this.role === "player";
+  }
+
+  get judges() {
+    return this.role === "teacher" || this.role === "evaluator";
   }
 
   onKeyDown(event) {
+    if (event.code === "Escape" && document.activeElement instanceof HTMLElement) document.activeElement.blur();
     if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const code = event.code;
+    const onSlider = code.startsWith("Arrow") && event.target instanceof HTMLElement && event.target.matches("input[type=range], [role=slider]");
+    if (onSlider) return;
     if (code === "Space" || code.startsWith("Arrow")) event.preventDefault();
     if (event.repeat || !this.enabled) return;
-    if (code === "Space") this.take();
+    if (code === "KeyZ" && this.judges) this.listener.onFeedback(-1);
+    else if (code === "KeyX" && this.judges) this.listener.onFeedback(1);
+    else if (!this.acts) return;
+    else if (code === "Space") this.take();
     else if (code === "KeyT") this.toggle();
     else if (code === "KeyP") this.request(this.paused ? "resume" : "pause");
     else if (code === "Period") this.request("step");
-    else if (code === "KeyZ") this.feedback(-1);
-    else if (code === "KeyX") this.feedback(1);
-    else this.press(code);
+    else {
+      const meant = this.remap.codeOf(code);
+      if (meant) this.press(meant);
+    }
   }
 
   onKeyUp(event) {
     if (event.code === "Space") {
+      if (typing(event.target)) return;
       event.preventDefault();
-      if (!typing(event.target)) this.release();
-    } else this.lift(event.code);
+      this.release();
+    } else this.lift(this.remap.codeOf(event.code));
   }
 
   take() {
+    if (this.role !== "teacher") return;
     this.taken = true;
     this.takenAt = performance.now();
     this.report();
@@ -75,7 +109,7 @@ export class Input {
   }
 
   press(code) {
-    if (this.held.includes(code)) return;
+    if (this.held.includes(code) || !this.acts) return;
     this.held.push(code);
     this.report();
   }
@@ -90,7 +124,8 @@ export class Input {
   releaseAll() {
     this.held = [];
     this.report();
-    this.send({ type: "controls", action: null, t: performance.now() });
+    this.control(null);
+    this.listener.onRelease();
     this.release();
   }
 
@@ -99,45 +134,43 @@ export class Input {
     this.listener.onHeld(this.held);
   }
 
+  /** Hold an action itself, as sliders and forms do; null lets go. */
+  control(action) {
+    this.send({ type: "controls", action, t: performance.now() });
+  }
+
   request(name) {
     this.send({ type: "request", name, t: performance.now() });
   }
 
-  feedback(value) {
-    this.send({ type: "feedback", value, t: performance.now() });
+  /** Take control for as long as something is held; returns what gives it back. */
+  borrow() {
+    if (this.role !== "teacher" || this.taken) return () => {};
+    this.take();
+    return () => this.release();
   }
 
-  /** Make an element a key: held while pointed at. */
+  /** Make an element a key: held while pointed at, or while Enter is down on it. */
   holdable(element, down, up) {
+    let held = false;
+    const press = () => {
+      if (held || !this.enabled) return;
+      held = true;
+      down();
+    };
+    const lift = () => {
+      if (!held) return;
+      held = false;
+      up();
+    };
     element.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       element.setPointerCapture(event.pointerId);
-      if (this.enabled) down();
+      press();
     });
-    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) element.addEventListener(kind, up);
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) element.addEventListener(kind, lift);
+    element.addEventListener("keydown", (event) => event.code === "Enter" && press());
+    element.addEventListener("keyup", (event) => event.code === "Enter" && lift());
     element.addEventListener("contextmenu", (event) => event.preventDefault());
-  }
-
-  /** The first gamepad's stick and cross are the arrow keys, its right trigger or first button takes over. */
-  readGamepad() {
-    const pad = (navigator.getGamepads?.() ?? []).find((each) => each);
-    if (!pad || !this.enabled) return;
-    const [x, y] = pad.axes;
-    const wanted = {
-      ArrowLeft: x < -GAMEPAD_DEAD_ZONE || pad.buttons[14]?.pressed,
-      ArrowRight: x > GAMEPAD_DEAD_ZONE || pad.buttons[15]?.pressed,
-      ArrowUp: y < -GAMEPAD_DEAD_ZONE || pad.buttons[12]?.pressed,
-      ArrowDown: y > GAMEPAD_DEAD_ZONE || pad.buttons[13]?.pressed,
-    };
-    for (const [code, on] of Object.entries(wanted)) {
-      if (on) this.press(code);
-      else if (this.padHeld?.[code]) this.lift(code);
-    }
-    this.padHeld = wanted;
-    const trigger = Boolean(pad.buttons[7]?.pressed || pad.buttons[0]?.pressed);
-    if (trigger && !this.padTrigger) this.take();
-    if (!trigger && this.padTrigger) this.release();
-    this.padTrigger = trigger;
-    if (trigger || Object.values(wanted).some(Boolean)) setTimeout(() => this.readGamepad(), 16);
   }
 }

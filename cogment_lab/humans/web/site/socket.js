@@ -1,7 +1,8 @@
-// The seat's connection: opens, reopens, tells who listens. No knowledge of what is shown.
+// The seat's connection: opens, reopens, tells who listens, and what time it is at the server. No knowledge of what is shown.
 
 const BACKOFF_MS = [300, 600, 1200, 2400, 4000];
 const PING_MS = 5000;
+const PINGS_KEPT = 12;
 export const FINAL = { 4401: "token", 4403: "origin", 4404: "seat", 4429: "flood" };
 
 /** A per-tab id that survives a reload, so that the same tab drives again. */
@@ -28,6 +29,7 @@ export class SeatSocket {
     this.attempt = 0;
     this.roundTrip = 0;
     this.status = {};
+    this.pings = [];
     const about = new URLSearchParams({ client: clientId(), patches: "1", person: localStorage.getItem("cogment-person") ?? "" });
     if (watch) about.set("watch", "1");
     const url = new URL(`./api/seats/${encodeURIComponent(seat)}/socket?${about}`, location.href);
@@ -43,6 +45,7 @@ export class SeatSocket {
     this.socket = socket;
     socket.onopen = () => {
       this.attempt = 0;
+      this.pings = [];
       this.listener.onState("open", 0);
       this.send({ type: "visible", visible: !document.hidden });
       this.ping();
@@ -50,7 +53,7 @@ export class SeatSocket {
     socket.onmessage = (event) => {
       if (typeof event.data !== "string") return this.listener.onFrame(event.data);
       const message = JSON.parse(event.data);
-      if (message.type === "pong") this.roundTrip = performance.now() - message.t;
+      if (message.type === "pong") this.onPong(message);
       else if (message.type === "hello") this.listener.onText(message);
       else {
         this.status = message.type === "patch" ? { ...this.status, ...message.changes } : message;
@@ -63,6 +66,18 @@ export class SeatSocket {
       this.listener.onState("lost", this.attempt);
       setTimeout(() => this.open(), BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length) - 1]);
     };
+  }
+
+  onPong({ t, server }) {
+    const now = performance.now();
+    this.roundTrip = now - t;
+    this.pings = [...this.pings.slice(1 - PINGS_KEPT), { trip: this.roundTrip, offset: server + this.roundTrip / 2 - now }];
+  }
+
+  /** The server's clock (ms) at a moment of the page's; the fastest of the last pings says how far they are apart. */
+  serverTime(t = performance.now()) {
+    if (!this.pings.length) return null;
+    return t + this.pings.reduce((best, each) => (each.trip < best.trip ? each : best)).offset;
   }
 
   ping() {

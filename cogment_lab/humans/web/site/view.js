@@ -1,27 +1,39 @@
-// What is seen: frames (newest wins), the phase, the numbers, the banners. Text from elsewhere is only ever textContent.
+// What is seen: frames (newest wins), the phase, the numbers. Text from elsewhere is only ever textContent.
 
-import { drawBand, drawSpark } from "./band.js";
+import { Band, drawSpark } from "./band.js";
 
 export const $ = (id) => document.getElementById(id);
-const PHASES = {
-  waiting: "… Waiting for a trial",
-  autonomous: "▶ AGENT IS FLYING",
-  correcting: "YOU are flying",
-  paused: "❚❚ PAUSED",
-  learning: "⟳ LEARNING",
-  offline: "⚠ OFFLINE · the agent is flying",
-  closed: "✓ Training finished",
-};
+
+/** @param {string} tag @param {string} text @param {object} more properties */
+export const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
+
+function set(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+function rows(table, pairs) {
+  table.replaceChildren(
+    ...pairs.map((pair) => {
+      const row = document.createElement("tr");
+      for (const text of pair) row.insertCell().textContent = text;
+      return row;
+    }),
+  );
+}
 
 export class View {
   /** @param {(message: object) => void} send */
   constructor(send) {
     this.send = send;
     this.framesPainted = 0;
+    this.sequence = 0;
+    this.shownTick = 0;
     this.painting = false;
     this.waiting = null;
     this.context = $("frame").getContext("2d");
-    this.phase = "waiting";
+    this.phase = "";
+    this.band = new Band($("band"), $("band-tip"));
+    this.painted = [];
   }
 
   // --- frames ---
@@ -49,41 +61,52 @@ export class View {
       this.context.drawImage(picture, 0, 0);
       picture.close();
       this.framesPainted += 1;
-      this.send({ type: "ack", seq: header.getUint32(4, true), painted: performance.now() });
+      this.sequence = header.getUint32(4, true);
+      this.shownTick = header.getUint32(8, true);
+      const now = performance.now();
+      this.painted = [...this.painted.filter((time) => now - time < 1000), now];
+      this.send({ type: "ack", seq: this.sequence, painted: now });
     }
     this.painting = false;
   }
 
+  /** Pictures painted during the last second. */
+  get fps() {
+    const now = performance.now();
+    return this.painted.filter((time) => now - time < 1000).length;
+  }
+
   // --- the phase ---
 
-  showPhase(phase, detail = "") {
-    const text = PHASES[phase] + detail;
-    if ($("phase").textContent !== text) $("phase").textContent = text;
+  /** @param {string} phase @param {string} text @param {string} detail changes often, and is not announced */
+  showPhase(phase, text, detail = "") {
+    set("phase", text + detail);
+    if (phase === this.phase) return;
     $("phase").dataset.phase = document.body.dataset.phase = this.phase = phase;
+    set("announce", text.replace(/^[^\w]+/, ""));
   }
 
   hint(text, milliseconds = 0) {
-    $("hint").textContent = text;
+    set("hint", text);
     clearTimeout(this.hintTimer);
-    if (milliseconds) this.hintTimer = setTimeout(() => ($("hint").textContent = ""), milliseconds);
+    if (milliseconds) this.hintTimer = setTimeout(() => set("hint", ""), milliseconds);
   }
 
   // --- the numbers ---
 
   showStatus(status, roundTrip) {
-    const set = (id, text) => {
-      if ($(id).textContent !== text) $(id).textContent = text;
-    };
     set("env", status.env_id);
     document.title = `${status.env_id} · seat`;
     set("trial", `trial ${status.trial_number + 1}${status.seed === null ? "" : ` · seed ${status.seed}`}`);
-    set("pill", `${status.pace} ${Math.round(status.rate)}${status.pace === "max" ? "" : `/${Math.round(status.fps)}`} ticks/s · ${Math.round(roundTrip)} ms`);
-    set("proposal", status.proposal?.label ?? "–");
-    set("executed", status.executed?.label ?? "–");
+    const asked = status.pace === "max" ? "" : `/${Math.round(status.fps)}`;
+    set("pill", `${status.pace} ${Math.round(status.rate)}${asked} · ${this.fps} fps · ${Math.round(roundTrip)} ms`);
+    set("proposal", status.proposal?.label ?? (status.shows_proposal ? "–" : "hidden"));
+    set("executed", status.executed ? `${status.executed.label}${status.executed.by === "fallback" ? " · too late: fallback used" : ""}` : "–");
     set("pressed", status.pressed ?? "–");
     set("return", status.return.toFixed(Math.abs(status.return) < 100 ? 1 : 0));
     set("tick", String(status.tick));
     set("takeovers", String(status.takeovers));
+    set("feedbacks", String(status.feedbacks));
     const help = status.tick ? status.helped_ticks / status.tick : 0;
     set("helped", `${Math.round(100 * help)} %`);
     $("share").style.width = `${100 * help}%`;
@@ -92,48 +115,48 @@ export class View {
     const last = status.returns.slice(-20);
     set("last-n", String(last.length));
     set("mean", last.length ? `mean ${(last.reduce((sum, value) => sum + value, 0) / last.length).toFixed(1)}` : "–");
+    set("progress-title", status.learns ? "Learning" : "Returns");
     const learner = status.learner ?? {};
     const steps = learner.steps ?? status.all_ticks;
     const speed = learner.steps_per_s ? ` · ${Math.round(learner.steps_per_s)}/s` : "";
     set("learner", `${steps >= 10000 ? `${(steps / 1000).toFixed(1)}k` : steps} steps${speed}`);
-    drawBand($("band"), status.band, status.tick);
+    this.band.show(status);
     drawSpark($("spark"), status.returns);
     for (const pace of ["max", "live", "half", "quarter", "step"]) $(`pace-${pace}`).setAttribute("aria-pressed", String(status.pace === pace));
-    $("pause-text").textContent = status.phase === "paused" ? "go on" : "pause";
-    $("step").disabled = status.phase !== "paused" && status.pace !== "step";
+    set("pause-text", status.phase === "paused" ? "go on" : "pause");
+    $("show-proposal").setAttribute("aria-pressed", String(status.shows_proposal));
     this.showConfidence(status.confidence);
     this.showObservation(status);
   }
 
   showConfidence(confidence) {
+    const key = JSON.stringify(confidence ?? []);
+    if (key === this.confidenceKey) return;
+    this.confidenceKey = key;
     $("confidence").replaceChildren(
-      ...(confidence ?? []).slice(0, 6).map(({ label, p }) => {
-        const item = document.createElement("li");
-        item.textContent = `${label} ${Math.round(100 * p)} %`;
+      ...(confidence ?? []).map(({ label, p }) => {
+        const item = element("li");
+        const bar = element("i");
+        bar.style.width = `${100 * p}%`;
+        item.append(bar, element("span", label), element("span", `${Math.round(100 * p)} %`));
         return item;
       }),
     );
   }
 
   showObservation(status) {
-    const table = $("observation");
-    table.hidden = !status.observation;
-    $("frame").hidden = Boolean(status.observation);
-    if (!status.observation) return;
-    table.replaceChildren(
-      ...status.observation.map((pair) => {
-        const row = document.createElement("tr");
-        for (const text of pair) row.insertCell().textContent = text;
-        return row;
-      }),
-    );
+    const instead = !status.renderable && status.observation;
+    $("observation").hidden = !instead;
+    $("frame").hidden = Boolean(instead);
+    if (instead) rows($("observation"), status.observation);
+    if ($("inspector").open) rows($("values"), status.observation ?? []);
   }
 
   // --- what is wrong, and what to do about it ---
 
   /** @param {{kind: string, text: string, code?: string, actions?: [string, string, () => void][]} | null} message */
   banner(message) {
-    const key = message ? message.kind + message.text : "";
+    const key = message ? [message.kind, message.text, ...(message.actions ?? []).map(([id, text]) => id + text)].join("|") : "";
     if (key === this.bannerKey) return;
     this.bannerKey = key;
     const banner = $("banner");
@@ -141,24 +164,29 @@ export class View {
     banner.replaceChildren();
     if (!message) return;
     banner.dataset.kind = message.kind;
-    banner.append(Object.assign(document.createElement("span"), { textContent: message.text }));
-    if (message.code) banner.append(Object.assign(document.createElement("code"), { textContent: message.code }));
+    banner.append(element("span", message.text));
+    if (message.code) banner.append(element("code", message.code));
     for (const [id, text, act] of message.actions ?? []) {
-      const button = Object.assign(document.createElement("button"), { id, textContent: text });
+      const button = element("button", text, { id });
       button.addEventListener("click", act);
       banner.append(button);
     }
   }
 
-  overlay(title, lines = [], big = "") {
+  /** @param {string} title @param {string[]} lines @param {string} big @param {[string, string][]} links text and address */
+  overlay(title, lines = [], big = "", links = []) {
     const key = [title, big, ...lines].join("|");
     if (key === this.overlayKey) return;
     this.overlayKey = key;
     const overlay = $("overlay");
     overlay.hidden = !title && !big;
     overlay.replaceChildren();
-    if (big) overlay.append(Object.assign(document.createElement("div"), { className: "count", textContent: big }));
-    if (title) overlay.append(Object.assign(document.createElement("strong"), { textContent: title }));
-    for (const line of lines) overlay.append(Object.assign(document.createElement("span"), { textContent: line }));
+    if (big) overlay.append(element("div", big, { className: "count" }));
+    if (title) overlay.append(element("strong", title));
+    for (const line of lines) overlay.append(element("span", line));
+    if (!links.length) return;
+    const row = element("div", "", { className: "row" });
+    row.append(...links.map(([text, href]) => element("a", text, { href, className: "button" })));
+    overlay.append(row);
   }
 }

@@ -1,0 +1,41 @@
+// The way in: the token leaves the address bar and stays with the tab; one seat is taken, or the lobby asks.
+
+/** @returns {{query: URLSearchParams, token: string}} */
+export function readLink() {
+  const query = new URLSearchParams(location.search);
+  if (query.get("token")) {
+    sessionStorage.setItem("cogment-token", query.get("token"));
+    query.delete("token");
+    history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
+  }
+  return { query, token: sessionStorage.getItem("cogment-token") ?? "" };
+}
+
+/** Say something instead of showing a seat. */
+export function sayInstead(title, text) {
+  document.body.className = "entry";
+  const heading = Object.assign(document.createElement("h1"), { textContent: title });
+  const line = Object.assign(document.createElement("p"), { textContent: text, className: "quiet" });
+  document.body.replaceChildren(heading, line);
+}
+
+/**
+ * @param {URLSearchParams} query @param {string} token
+ * @returns {Promise<{name: string, role: string} | null>} null where the page says something else, or goes to the lobby
+ */
+export async function chooseSeat(query, token) {
+  const answer = await fetch("./api/seats", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
+  if (!answer) return sayInstead("Nobody answers", "The program has ended, or its machine cannot be reached.") ?? null;
+  if (answer.status === 401) return sayInstead("Ask for a new link", "This one is not, or no longer, valid. The program that runs the trials prints the link when it starts.") ?? null;
+  const seats = await answer.json();
+  const wanted = query.get("seat");
+  const free = seats.filter((each) => !each.occupied && each.may_act);
+  const seat = wanted ? seats.find((each) => each.name === wanted) : seats.length === 1 ? seats[0] : free.length === 1 ? free[0] : null;
+  if (!seat) {
+    location.replace("./lobby");
+    return null;
+  }
+  query.set("seat", seat.name); // a reload comes back here
+  history.replaceState(null, "", `${location.pathname}?${query}`);
+  return seat;
+}
