@@ -11,7 +11,8 @@
     ├── TrialError (RuntimeError)
     │   ├── TrialStateError                    the call does not fit the trial's state (also ResetNeeded)
     │   ├── InvalidActionError                 an action outside the action space
-    │   └── EnvironmentCrashedError            the environment raised; the trial is ended and recorded
+    │   ├── EnvironmentCrashedError            the environment raised; the trial is ended and recorded
+    │   └── ReplayDivergedError                an environment did not do again what is recorded
     ├── SeatError (RuntimeError)
     │   ├── SeatTakenError                     another trial or connection holds the seat
     │   ├── SeatLostError                      the seat's server is gone
@@ -35,6 +36,7 @@
         ├── StoreFullError                     the disk is full, or max_gb is reached
         ├── NetworkFileSystemError             SQLite's locks do not work there
         ├── CorruptStoreError                  stored bytes cannot be decoded
+        ├── AnnotationError                    a label or a query is gone, expired, or changed meanwhile
         └── TrialNotFoundError (KeyError)      no such trial in the store
 """
 
@@ -44,6 +46,7 @@ import gymnasium.error
 
 __all__ = [
     "ActionWrapperOutside",
+    "AnnotationError",
     "CogmentLabError",
     "ConfigurationError",
     "CorruptStoreError",
@@ -57,6 +60,7 @@ __all__ = [
     "OnPolicyModeRequired",
     "PortInUseError",
     "ProtocolError",
+    "ReplayDivergedError",
     "SeatError",
     "SeatLostError",
     "SeatTakenError",
@@ -118,6 +122,10 @@ class InvalidActionError(TrialError, ValueError):
 
 class EnvironmentCrashedError(TrialError):
     """The environment raised; its own exception is the ``__cause__``."""
+
+
+class ReplayDivergedError(TrialError):
+    """An environment did not do again what is recorded; the message says at which tick."""
 
 
 class SeatError(CogmentLabError, RuntimeError):
@@ -210,6 +218,10 @@ class NetworkFileSystemError(StoreError):
 
 class CorruptStoreError(StoreError):
     """Stored bytes cannot be decoded."""
+
+
+class AnnotationError(StoreError):
+    """A label or a query is not there (any more), has expired, or was changed or answered meanwhile."""
 
 
 class TrialNotFoundError(StoreError, KeyError):

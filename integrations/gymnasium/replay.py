@@ -1,0 +1,359 @@
+"""Replay of recorded trials: the same start and the same actions again, compared tick by tick."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from cogment_lab.integrations.gymnasium.make import make
+
+from cogment_lab.errors import ConfigurationError, ReplayDivergedError, TrialStateError
+from cogment_lab.store.columns import value_at
+
+if TYPE_CHECKING:
+    from cogment_lab.integrations.gymnasium.environment import TrialEnv
+
+    from cogment_lab.store import TrialData, TrialInfo, TrialStore
+
+__all__ = ["Divergence", "ReplayedTick", "branch", "check_replay", "replay"]
+
+Env: TypeAlias = "gym.Env[Any, Any]"
+EnvSource: TypeAlias = "Env | Callable[[], Env] | str | None"
+
+_AGENT = "gym"
+_BRANCH_OF, _BRANCH_TICK = "branch_of", "branch_tick"
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a re-executed trial first differs from its record.
+
+    Attributes:
+        tick: The tick whose step differs; -1 for the reset.
+        what: ``observation``, ``reward``, ``terminated`` or ``truncated``.
+        recorded: As in the store.
+        replayed: What the environment returned now.
+    """
+
+    tick: int
+    what: str
+    recorded: Any
+    replayed: Any
+
+    def __str__(self) -> str:
+        where = "the reset" if self.tick < 0 else f"tick {self.tick}"
+        return f"{self.what} of {where}: recorded {self.recorded!r}, replayed {self.replayed!r}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplayedTick:
+    """One re-executed step.
+
+    Attributes:
+        tick: Its number; -1 for the reset, whose reward is 0.
+        observation: What followed, and what tick ``tick + 1`` acts on.
+        reward: The environment's.
+        terminated: The environment's.
+        truncated: The environment's.
+        frame: ``(height, width, 3) uint8``, the picture of ``observation``; ``None`` without ``render``.
+        divergence: How this step differs from the record; ``None`` where it does not.
+    """
+
+    tick: int
+    observation: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    frame: npt.NDArray[np.uint8] | None
+    divergence: Divergence | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Script:
+    """What to do again: how the first of a line of branches began, and the actions that led to a trial."""
+
+    start: TrialInfo
+    before: tuple[Any, ...]
+
+
+def replay(
+    store: TrialStore, trial_id: str, *, render: bool = False, env: EnvSource = None
+) -> Iterator[ReplayedTick]:
+    """Yield the reset, then each step, of a trial that is executed again.
+
+    It goes on beyond a divergence, to the last recorded action or to where the environment now ends. A
+    branch is reached by what led to it in its parents.
+
+    Args:
+        store: Holds the trial; recorded with ``record="full"`` or ``"actions"``.
+        trial_id: Which.
+        render: Render each observation.
+        env: An environment, or what makes one; by default the recorded Gymnasium spec. One that is given
+            stays open, and with ``render`` must have ``render_mode="rgb_array"``.
+
+    Raises:
+        ConfigurationError: the environment cannot be made again, or actions are missing.
+        TrialNotFoundError: there is no such trial.
+        TrialStateError: it still runs.
+    """
+    info, data = _load(store, trial_id)
+    script = _script(store, info)
+    with _environment(info, env, "rgb_array" if render else None) as inner:
+        observation = _start(inner, script)
+        wanted = _recorded_observation(data, 0)
+        found = _compare(-1, (("observation", wanted, observation),))
+        yield ReplayedTick(-1, observation, 0.0, False, False, _picture(inner, render), found)
+        for tick in range(len(data)):
+            observation, reward, terminated, truncated, _ = inner.step(value_at(data.actions, tick))
+            is_last = tick == len(data) - 1
+            pairs: list[tuple[str, Any, Any]] = [
+                ("observation", _recorded_observation(data, tick + 1), observation),
+                ("reward", float(data.rewards[tick]), float(reward)),
+                ("terminated", bool(data.terminated[tick]), bool(terminated)),
+            ]
+            if not is_last or info.end_reason == "truncated":  # else the record was cut, not the environment
+                pairs.append(("truncated", bool(data.truncated[tick]), bool(truncated)))
+            yield ReplayedTick(
+                tick,
+                observation,
+                float(reward),
+                bool(terminated),
+                bool(truncated),
+                _picture(inner, render),
+                _compare(tick, pairs),
+            )
+            if terminated or truncated:
+                return
+
+
+def check_replay(store: TrialStore, trial_id: str, *, env: EnvSource = None) -> Divergence | None:
+    """Return where the trial first differs when it is executed again, ``None`` if nowhere.
+
+    Raises:
+        ConfigurationError: as :func:`replay`.
+        TrialStateError: as :func:`replay`.
+    """
+    for step in replay(store, trial_id, env=env):
+        if step.divergence is not None:
+            return step.divergence
+    return None
+
+
+def branch(
+    store: TrialStore, trial_id: str, tick: int, *, env: EnvSource = None, **make_kwargs: Any
+) -> TrialEnv:
+    """Return a trial environment whose every ``reset`` leads to what tick ``tick`` of a trial acted on.
+
+    The way there is executed again and compared with the record; it belongs to the parent, so that the new
+    trial counts from tick 0. Its properties ``branch_of`` and ``branch_tick`` name where it comes from.
+
+    Args:
+        store: Holds the parent; also where the new trials are recorded, unless ``make_kwargs`` say otherwise.
+        trial_id: The parent.
+        tick: Where to branch off: 0 is the parent's start, its length the state after its last step.
+        env: As in :func:`replay`.
+        **make_kwargs: Of :func:`cogment_lab.make`: ``teacher``, ``player``, ``pace``...
+
+    Raises:
+        ConfigurationError: the tick is not in the trial, or as :func:`replay`.
+        ReplayDivergedError: by ``reset``: the environment did not do again what is recorded.
+        TrialStateError: the parent still runs, or ended before that tick.
+
+    Example:
+        >>> import cogment_lab
+        >>> with cogment_lab.TrialStore(":memory:") as store:
+        ...     (trial,) = cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store=store)
+        ...     env = branch(store, trial.trial_id, 3)
+        ...     observation, info = env.reset()
+        ...     bool((observation == store.load(trial.trial_id)["gym"].observations[3]).all())
+        True
+    """
+    info, data = _load(store, trial_id)
+    if not 0 <= tick <= len(data):
+        raise ConfigurationError(f"tick={tick} is not in trial {trial_id!r}: choose 0 to {len(data)}")
+    if tick and data.terminated[tick - 1]:
+        raise TrialStateError(f"trial {trial_id!r} terminated before tick {tick}: nothing follows it")
+    script = _script(store, info)
+    render_mode = make_kwargs.pop("render_mode", "rgb_array" if _is_watched(make_kwargs) else None)
+    inner = _BranchEnv(_make(info, env, render_mode), script, trial_id, data, tick)
+    lineage = {_BRANCH_OF: trial_id, _BRANCH_TICK: str(tick)}
+    properties = {**make_kwargs.pop("properties", {}), **lineage}
+    return make(inner, store=make_kwargs.pop("store", store), properties=properties, **make_kwargs)
+
+
+class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """Resets to a tick of a recorded trial."""
+
+    def __init__(self, env: Env, script: _Script, trial_id: str, data: TrialData, tick: int) -> None:
+        super().__init__(env)
+        self._script = script
+        self._trial_id = trial_id
+        self._data = data
+        self._tick = tick
+
+    @property
+    def spec(self) -> gym.envs.registration.EnvSpec | None:  # type: ignore[override]  # Wrapper's has none
+        """The environment's own: what led to the branch is named by properties, and replayed from there."""
+        return self.env.spec
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Execute the recorded actions up to the branch; ``seed`` and ``options`` are the record's."""
+        observation = _start(self.env, self._script)
+        self._compare(-1, observation)
+        for tick in range(self._tick):
+            observation, reward, terminated, truncated, _ = self.env.step(value_at(self._data.actions, tick))
+            self._compare(tick, observation, float(reward))
+            if terminated or truncated:
+                raise TrialStateError(
+                    f"trial {self._trial_id!r} is over after tick {tick}: branch off at {tick} or before"
+                )
+        return observation, {}
+
+    def _compare(self, tick: int, observation: Any, reward: float | None = None) -> None:
+        pairs = [("observation", _recorded_observation(self._data, tick + 1), observation)]
+        if reward is not None:
+            pairs.append(("reward", float(self._data.rewards[tick]), reward))
+        found = _compare(tick, pairs)
+        if found is not None:
+            raise ReplayDivergedError(f"trial {self._trial_id!r} cannot be executed again; {found}")
+
+
+def _load(store: TrialStore, trial_id: str) -> tuple[TrialInfo, TrialData]:
+    """Return a trial that is over, and all its actions."""
+    info = store.info(trial_id)
+    if info.state == "RUNNING":
+        raise TrialStateError(f"trial {trial_id!r} still runs: end it, or close its environment, first")
+    if info.agents != (_AGENT,):
+        raise ConfigurationError(
+            f"trial {trial_id!r} has the agents {', '.join(info.agents)}; only those of a Gymnasium "
+            "environment can be executed again"
+        )
+    data = store.load(trial_id)[_AGENT]
+    if not np.array_equal(data.ticks, np.arange(info.n_ticks)):
+        raise ConfigurationError(
+            f"trial {trial_id!r} has {len(data)} of its {info.n_ticks} actions (record={info.record!r}, "
+            f"{info.state}): replay needs record='full' or 'actions'"
+        )
+    return info, data
+
+
+def _script(store: TrialStore, info: TrialInfo) -> _Script:
+    """Return how a trial began; for a branch, how its parents did and what was done in them."""
+    before: list[Any] = []
+    seen = {info.trial_id}
+    while _BRANCH_OF in info.properties:
+        parent, data = _load(store, info.properties[_BRANCH_OF])
+        tick = int(info.properties[_BRANCH_TICK])
+        before[:0] = [value_at(data.actions, index) for index in range(tick)]
+        info = parent
+        if info.trial_id in seen:
+            raise ConfigurationError(f"trial {info.trial_id!r} is recorded as a branch of itself")
+        seen.add(info.trial_id)
+    return _Script(info, tuple(before))
+
+
+def _start(env: Env, script: _Script) -> Any:
+    """Reset an environment as it was, and return the observation after ``script.before``."""
+    info = script.start
+    if info.rng_state is not None:
+        generator = getattr(np.random, info.rng_state["bit_generator"])()
+        generator.state = dict(info.rng_state)
+        env.unwrapped.np_random = np.random.Generator(generator)
+    options = None if info.options is None else dict(info.options)
+    observation, _ = env.reset(seed=info.seed, options=options)
+    for action in script.before:
+        observation = env.step(action)[0]
+    return observation
+
+
+@contextlib.contextmanager
+def _environment(info: TrialInfo, source: EnvSource, render_mode: str | None) -> Iterator[Env]:
+    """Give an environment, and close it unless it was given."""
+    env = _make(info, source, render_mode)
+    try:
+        yield env
+    finally:
+        if env is not source:
+            env.close()
+
+
+def _make(info: TrialInfo, source: EnvSource, render_mode: str | None) -> Env:
+    if isinstance(source, gym.Env):
+        return source
+    if callable(source):
+        return source()
+    if source is None and info.env_spec is None:
+        raise ConfigurationError(
+            f"trial {info.trial_id!r} of {info.env_id!r} was recorded without a Gymnasium spec: pass env=, a "
+            "function that makes its environment"
+        )
+    try:
+        spec = gym.envs.registration.EnvSpec.from_json(info.env_spec or "") if source is None else source
+        overrides: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+        return gym.make(spec, **overrides)
+    except (gym.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"the environment {info.env_id!r} of trial {info.trial_id!r} cannot be made here "
+            f"({type(error).__name__}: {error}): install and import the package that provides it, or pass "
+            "env="
+        ) from error
+
+
+def _is_watched(make_kwargs: dict[str, Any]) -> bool:
+    roles = [make_kwargs.get(name) for name in ("player", "teacher", "evaluator", "observers")]
+    return any(role not in (None, (), []) for role in roles)
+
+
+def _picture(env: Env, render: bool) -> npt.NDArray[np.uint8] | None:
+    if not render:
+        return None
+    frame = env.render() if env.render_mode == "rgb_array" else None
+    if not isinstance(frame, np.ndarray):
+        raise ConfigurationError(
+            f"{env} renders no arrays (render_mode={env.render_mode!r}): make it with render_mode='rgb_array'"
+        )
+    return frame.astype(np.uint8, copy=True)
+
+
+_UNKNOWN = object()
+
+
+def _recorded_observation(data: TrialData, tick: int) -> Any:
+    """Return what tick ``tick`` acted on, or the marker that this was not recorded."""
+    if tick == len(data):
+        return _UNKNOWN if data.last_observation is None else data.last_observation
+    if data.observations is not None:
+        return value_at(data.observations, tick)
+    row = int(np.searchsorted(data.observed_ticks, tick))
+    if row < len(data.observed_ticks) and data.observed_ticks[row] == tick:
+        return value_at(data.observed_observations, row)
+    return _UNKNOWN
+
+
+def _compare(tick: int, pairs: Any) -> Divergence | None:
+    for what, recorded, replayed in pairs:
+        if recorded is not _UNKNOWN and not _same(recorded, replayed):
+            return Divergence(tick, what, recorded, replayed)
+    return None
+
+
+def _same(recorded: Any, replayed: Any) -> bool:
+    """Return whether a value is what was recorded, in the record's dtype; NaN is NaN."""
+    if isinstance(recorded, dict):
+        return recorded.keys() == replayed.keys() and all(
+            _same(part, replayed[key]) for key, part in recorded.items()
+        )
+    if isinstance(recorded, tuple):
+        return len(recorded) == len(replayed) and all(map(_same, recorded, replayed))
+    if isinstance(recorded, float | np.ndarray | np.number):
+        wanted = np.asarray(recorded)
+        found = np.asarray(replayed).astype(wanted.dtype)
+        return np.array_equal(wanted, found, equal_nan=wanted.dtype.kind in "fc")
+    return bool(recorded == replayed)
