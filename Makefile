@@ -35,6 +35,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/read.py $(ARGS)
 	$(BIN)/python benchmarks/learn.py $(ARGS)
 	$(BIN)/python benchmarks/services.py $(ARGS)
+	$(BIN)/python benchmarks/seats.py $(ARGS)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 # The tables of docs/offline.md; several processes, as a run takes one core.

@@ -5,6 +5,7 @@
   painting it.
 - ``frame_gap_*_ms``: ``--people`` trials at 30 fps, each in a process of its own, each with one person; time
   between two pictures, of all people together, and the worst person's p99.
+- ``cores_of_*``: processor time per second of the page's server and of the trials (they render) meanwhile.
 - ``most_people``: the largest number tried for which p99 of the gaps stays below 70 ms (``--limit``).
 - ``spectators``: the largest number tried of whom each gets at least 14 of 15 pictures a second of one trial.
 
@@ -22,13 +23,15 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import common
 import gymnasium as gym
+import httpx
 import numpy as np
+import psutil
 import uvloop
 from gymnasium.envs.classic_control import CartPoleEnv
 from websockets.asyncio.client import connect
@@ -159,21 +162,38 @@ async def watch(link: str, seat: str, seconds: float, max_fps: float, watches: b
 def look(link: str, seats: Sequence[str], seconds: float, max_fps: float, watches: bool, out: Any) -> None:
     """Be all the people; the body of a process."""
 
+    async def tell() -> None:
+        await asyncio.sleep(_WARM_UP)
+        out.send(None)
+
     async def everybody() -> list[list[float]]:
-        return await asyncio.gather(*(watch(link, seat, seconds, max_fps, watches) for seat in seats))
+        telling = asyncio.create_task(tell())
+        times = await asyncio.gather(*(watch(link, seat, seconds, max_fps, watches) for seat in seats))
+        await telling
+        return times
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         out.send(runner.run(everybody()))
 
 
 def look_from_outside(
-    link: str, seats: Sequence[str], seconds: float, max_fps: float, watches: bool
+    link: str,
+    seats: Sequence[str],
+    seconds: float,
+    max_fps: float,
+    watches: bool,
+    on_warm: Callable[[], None] | None = None,
 ) -> list[list[float]]:
     ours, theirs = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=look, args=(link, seats, seconds, max_fps, watches, theirs))
     process.start()
     theirs.close()
     try:
+        if not ours.poll(60.0):
+            raise TimeoutError("the people did not find their seats")
+        assert ours.recv() is None
+        if on_warm is not None:
+            on_warm()
         if not ours.poll(seconds + 60.0):
             raise TimeoutError("the people did not come back")
         return list(ours.recv())
@@ -190,20 +210,30 @@ def people(number: int, seconds: float) -> dict[str, float]:
         ui = stack.enter_context(WebUI(port=0))
         stack.enter_context(trials(ui, names, _PEOPLE_FPS))
         wait_for_seats(ui, number)
-        all_times = look_from_outside(ui.url, names, seconds, 60.0, False)
+        workers = {each.pid: each for each in psutil.Process().children(recursive=True)}
+        spent: list[tuple[float, dict[int, float]]] = []
+
+        def note() -> None:
+            spent.append((time.monotonic(), {pid: sum(p.cpu_times()[:2]) for pid, p in workers.items()}))
+
+        all_times = look_from_outside(ui.url, names, seconds, 60.0, False, note)
+        note()
+        server_pid = ui.server_pid
     gaps = [1000.0 * np.diff(times) for times in all_times]
+    (begin, before), (end, after) = spent
+    cores = {pid: (after[pid] - before[pid]) / (end - begin) for pid in workers}
     return {
         "frame_gap_p50_ms": percentile(np.concatenate(gaps), 50),
         "frame_gap_p99_ms": percentile(np.concatenate(gaps), 99),
         "frame_gap_worst_p99_ms": max(percentile(each, 99) for each in gaps),
         "frames_per_s": statistics.mean(len(times) / seconds for times in all_times),
+        "cores_of_server": cores.pop(server_pid),
+        "cores_of_trials": sum(cores.values()),
     }
 
 
 def wait_for_seats(ui: WebUI, number: int) -> None:
     """Wait until every trial's process holds its seat."""
-    import httpx
-
     headers = {"Authorization": f"Bearer {ui.token}"}
     deadline = time.monotonic() + 120.0
     while time.monotonic() < deadline:
@@ -247,8 +277,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--spectators", type=int, nargs="*", default=[10, 25, 50, 75, 100])
     parser.add_argument("--limit", action="store_true", help="find the largest number of people, too")
+    parser.add_argument("--quick", action="store_true", help="shorter runs, for a smoke test")
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
     options = parser.parse_args()
+    if options.quick:
+        options.seconds, options.spectators = 4.0, [10]
     results: dict[str, Any] = {"load_before": os.getloadavg()[0], **key_to_frame(options.seconds)}
     results |= {"people": options.people, **people(options.people, options.seconds)}
     results |= spectators(options.spectators, min(options.seconds, 10.0))
