@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from cogment_lab.integrations.gymnasium.make import make
     from cogment_lab.integrations.gymnasium.run import run
     from cogment_lab.process_manager import Cogment
-    from cogment_lab.store import TrialData, TrialInfo, TrialStore, concatenate
+    from cogment_lab.store import PreferenceQueue, TrialData, TrialInfo, TrialStore, concatenate
 
 __all__ = [
     "Cogment",
+    "PreferenceQueue",
     "SimulatedHuman",
     "TrialData",
     "TrialEnv",
@@ -44,6 +45,7 @@ __all__ = [
 
 _LAZY = {
     "Cogment": "cogment_lab.process_manager",
+    "PreferenceQueue": "cogment_lab.store",
     "SimulatedHuman": "cogment_lab.humans",
     "TrialData": "cogment_lab.store",
     "TrialEnv": "cogment_lab.integrations.gymnasium.environment",

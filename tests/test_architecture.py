@@ -100,6 +100,7 @@ def test_every_exported_name_exists(name: str) -> None:
 def test_the_exports_are_these() -> None:
     assert set(cogment_lab.__all__) == {
         "Cogment",
+        "PreferenceQueue",
         "SimulatedHuman",
         "TrialData",
         "TrialEnv",

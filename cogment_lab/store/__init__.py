@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cogment_lab.store.labels import Agreement, Label, LabelKind, Labels
+from cogment_lab.store.preferences import Answer, PreferenceQueue, Query, Segment
 from cogment_lab.store.store import TrialStore
 from cogment_lab.store.stream import TrialStream
 from cogment_lab.store.stream_spec import AgentSpec, RecordMode, StreamSpec
@@ -11,7 +13,15 @@ from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
 
 __all__ = [
     "AgentSpec",
+    "Agreement",
+    "Answer",
+    "Label",
+    "LabelKind",
+    "Labels",
+    "PreferenceQueue",
+    "Query",
     "RecordMode",
+    "Segment",
     "StoreStats",
     "StreamSpec",
     "Timestamps",

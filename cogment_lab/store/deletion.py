@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from cogment_lab.store.label_table import remove_labels
 from cogment_lab.store.ledger import TRIAL_BITS
 
 __all__ = ["delete_trials"]
@@ -13,7 +14,7 @@ _PAGE = 400
 
 
 def delete_trials(connection: sqlite3.Connection, trials: Sequence[int]) -> None:
-    """Delete trials (by row id), their events, and the chunks that hold ticks of no other trial."""
+    """Delete trials (by row id), their events, labels, and the chunks with ticks of no other trial."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         for start in range(0, len(trials), _PAGE):
@@ -21,6 +22,7 @@ def delete_trials(connection: sqlite3.Connection, trials: Sequence[int]) -> None
             marks = ", ".join("?" * len(page))
             connection.execute(f"DELETE FROM trials WHERE id IN ({marks})", page)
             connection.execute(f"DELETE FROM events WHERE trial IN ({marks})", page)
+            remove_labels(connection, page)
         for stream in {trial >> TRIAL_BITS for trial in trials}:
             connection.execute(
                 "DELETE FROM chunks WHERE stream = ? AND NOT EXISTS (SELECT 1 FROM trials WHERE id"

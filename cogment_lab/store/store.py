@@ -16,6 +16,7 @@ from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.chunk_source import ChunkSource
 from cogment_lab.store.database import Database, FileDatabase, MemoryDatabase
 from cogment_lab.store.deletion import delete_trials
+from cogment_lab.store.labels import Label, LabelKind, Labels
 from cogment_lab.store.location import MEMORY, check_file_system, parse_location, prepare_for_writing
 from cogment_lab.store.pending import StreamQueue
 from cogment_lab.store.reader import load_trial
@@ -46,6 +47,9 @@ class TrialStore:
         on_full: What happens when the disk is full or ``max_gb`` is reached: ``"continue"`` goes on without
             recording (:attr:`status` and the log say so), ``"stop"`` raises ``StoreFullError`` in the thread
             that steps the environment.
+
+    Attributes:
+        labels: What people said about trials afterwards; ``store.labels(trial_id)`` reads it.
 
     Raises:
         ConfigurationError: an address that is no file, or a value that cannot work.
@@ -91,6 +95,7 @@ class TrialStore:
             weakref.finalize(self, self._database.close)
         self._catalog = TrialCatalog(self._database, self.path)
         self._chunks = ChunkSource(self._database, self.path)
+        self.labels = Labels(self._database, self._catalog)
 
     # --- writing ---
 
@@ -282,6 +287,22 @@ class TrialStore:
         if trials:
             self._database.change(lambda connection: delete_trials(connection, trials))
             self._chunks.forget()
+
+    def label(
+        self,
+        trial_id: str,
+        kind: LabelKind,
+        value: Any,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        annotator: str = "",
+        agent: str | None = None,
+    ) -> Label:
+        """Say something about ticks of a recorded trial; see :meth:`cogment_lab.store.labels.Labels.add`."""
+        return self.labels.add(
+            trial_id, kind, value, start=start, stop=stop, annotator=annotator, agent=agent
+        )
 
     def __len__(self) -> int:
         return self._catalog.count()
