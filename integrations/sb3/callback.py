@@ -14,6 +14,7 @@ from cogment_lab.integrations.sb3.checks import (
     check_proposed,
     check_replay_buffer,
 )
+from cogment_lab.integrations.sb3.confidence import share_confidence
 from cogment_lab.integrations.sb3.deferral import DeferredTraining
 from cogment_lab.integrations.sb3.on_policy import CloneTakeovers, MaskTakeovers, RelabelTakeovers
 from cogment_lab.integrations.sb3.statistics import HelpStatistics
@@ -121,6 +122,7 @@ class TrialCallback(BaseCallback):
         check_algorithm(self.model, self.on_policy, has_teacher=has_teacher)
         self._treatment = self._choose_treatment(has_teacher)
         self._deferral = self._choose_deferral()
+        share_confidence(self.model, vec_env, trials)
         self._statistics = HelpStatistics(vec_env.num_envs)
         self._first_step = self._needs_attention = bool(trials)
         self._stop_with: set[int] = set()

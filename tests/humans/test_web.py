@@ -489,7 +489,7 @@ def test_an_environment_without_pictures_shows_a_table_and_the_remedy(ui: WebUI)
         tab = Tab(ui, "blind")
         tab.hear_until(lambda tab: tab.status.get("observation"), "the table")
         assert tab.status["renderable"] is False
-        assert tab.status["remedy"] == 'cogment_lab.make("Plain-v0", render_mode="rgb_array")'
+        assert tab.status["remedy"] == 'cogment_lab.make("CartPole-v1", render_mode="rgb_array")'
         assert len(tab.status["observation"]) == 4
         tab.close()
 
