@@ -34,6 +34,7 @@ class CQL(OfflineActorCritic):
         **kwargs: Of :class:`OfflineAlgorithm`.
     """
 
+    is_conservative = True
     floor = False
     """Whether values are held above the returns in the data (Cal-QL)."""
 

@@ -40,6 +40,7 @@ class DiscreteCQL(OfflineAlgorithm):
     }
     data_needs = (spaces.Discrete,)
     has_critic = True
+    is_conservative = True
     policy: DQNPolicy
 
     def __init__(

@@ -52,7 +52,8 @@ def hand_over(
     Args:
         source: What learned offline.
         model: What goes on; its policy must have the same architecture (``policy_kwargs``).
-        warm_up: Gradient steps of the critic alone. By default 2000, and none where a critic was copied.
+        warm_up: Gradient steps of the critic alone. By default 2000, and none after CQL, Cal-QL and
+            DiscreteCQL, whose values already hold back actions that nobody tried.
         fill_buffer: Put the data into the replay buffer.
 
     Raises:
@@ -63,20 +64,19 @@ def hand_over(
             f"the model's spaces are {model.observation_space} -> {model.action_space}, the data's "
             f"{source.observation_space} -> {source.action_space}: they must be the same"
         )
-    if isinstance(source.policy, DQNPolicy) or isinstance(model, DQN):
-        has_critic = _copy_values(source, model)
-    elif isinstance(model, SAC | TD3) and hasattr(source.policy, "actor"):
-        has_critic = _copy_actor_and_critic(source, model)
-    elif isinstance(model, OnPolicyAlgorithm) and isinstance(source.policy, ActorCriticPolicy):
-        _load(model.policy, source.policy.state_dict(), "policy")
-        has_critic = False
-    else:
-        raise _no_way(source, model)
-    steps = (0 if has_critic else _WARM_UP_STEPS) if warm_up is None else warm_up
+    steps = (0 if source.is_conservative else _WARM_UP_STEPS) if warm_up is None else warm_up
     if steps and source.data is None:
         raise ConfigurationError(
             "to warm the critic up, this model needs data: call set_data(), or warm_up=0"
         )
+    if isinstance(source.policy, DQNPolicy) and isinstance(model, DQN):
+        _copy_values(source.policy, model, source.scaled_by)
+    elif isinstance(model, SAC | TD3) and hasattr(source.policy, "actor"):
+        _copy_actor_and_critic(source, model)
+    elif isinstance(model, OnPolicyAlgorithm) and isinstance(source.policy, ActorCriticPolicy):
+        _load(model.policy, source.policy.state_dict(), "policy")
+    else:
+        raise _no_way(source, model)
     buffer = None
     if steps:
         assert source.data is not None
@@ -108,19 +108,16 @@ def _no_way(source: OfflineAlgorithm, model: BaseAlgorithm) -> ConfigurationErro
     return ConfigurationError(f"a {type(source).__name__} cannot go into {name}; it goes into {hint}")
 
 
-def _copy_values(source: OfflineAlgorithm, model: BaseAlgorithm) -> bool:
-    if not (isinstance(source.policy, DQNPolicy) and isinstance(model, DQN)):
-        raise _no_way(source, model)
-    _load(model.policy.q_net, source.policy.q_net.state_dict(), "q_net")
-    _rescale_last([model.policy.q_net.q_net], source.scaled_by)
+def _copy_values(source: DQNPolicy, model: DQN, scaled_by: float) -> None:
+    _load(model.policy.q_net, source.q_net.state_dict(), "q_net")
+    _rescale_last([model.policy.q_net.q_net], scaled_by)
     model.policy.q_net_target.load_state_dict(model.policy.q_net.state_dict())
     # Its exploration would be random, too.
     model.exploration_schedule = FloatSchedule(model.exploration_final_eps)
     model.exploration_rate = model.exploration_final_eps
-    return True
 
 
-def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> bool:
+def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> None:
     from_actor, to_actor = source.policy.actor, model.policy.actor
     assert isinstance(from_actor, SACActor | TD3Actor) and isinstance(to_actor, SACActor | TD3Actor)
     if isinstance(from_actor, type(to_actor)):
@@ -135,14 +132,12 @@ def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> bool:
         if isinstance(log_temperature, th.Tensor):
             start = float(log_temperature.detach()) - np.log(source.scaled_by)
         model.log_ent_coef.data.fill_(start)
-    if not source.has_critic:
-        return False
-    critic = source.policy.critic
-    assert isinstance(critic, ContinuousCritic)
-    _load(model.policy.critic, critic.state_dict(), "critic")
-    _rescale_last(model.policy.critic.q_networks, source.scaled_by)
-    model.policy.critic_target.load_state_dict(model.policy.critic.state_dict())
-    return True
+    if source.has_critic:
+        critic = source.policy.critic
+        assert isinstance(critic, ContinuousCritic)
+        _load(model.policy.critic, critic.state_dict(), "critic")
+        _rescale_last(model.policy.critic.q_networks, source.scaled_by)
+        model.policy.critic_target.load_state_dict(model.policy.critic.state_dict())
 
 
 def _copy_mean(source: SACActor | TD3Actor, target: SACActor | TD3Actor) -> None:

@@ -61,6 +61,9 @@ class OfflineAlgorithm(BaseAlgorithm):
     has_critic: ClassVar[bool]
     """Whether it learns action values, which ``into`` copies."""
 
+    is_conservative: ClassVar[bool] = False
+    """Whether these values hold back actions that nobody tried, so that ``into`` need not warm them up."""
+
     data_observation_space: spaces.Space[Any]
     """Of the data; the policy's own may have an image's channels first."""
 

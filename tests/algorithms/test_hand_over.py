@@ -107,7 +107,7 @@ def test_the_model_acts_as_was_learned(source, options, target, store):
 def test_values_are_copied_in_the_rewards_own_units(store):
     learned = offline(IQL, store, 200)
     model = online(SAC)
-    learned.into(model)
+    learned.into(model, warm_up=0)
     observations, actions = torch.zeros(1, 2), torch.zeros(1, 1)
     theirs = torch.cat(learned.critic(observations, actions), 1) / learned.scaled_by
     assert learned.scaled_by != 1.0
