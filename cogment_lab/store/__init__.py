@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cogment_lab.store.labels import Agreement, Label, LabelKind, Labels
 from cogment_lab.store.preferences import Answer, PreferenceQueue, Query, Segment
+from cogment_lab.store.query import TrialQuery
 from cogment_lab.store.store import TrialStore
 from cogment_lab.store.stream import TrialStream
 from cogment_lab.store.stream_spec import AgentSpec, RecordMode, StreamSpec
@@ -29,6 +30,7 @@ __all__ = [
     "TrialData",
     "TrialEvent",
     "TrialInfo",
+    "TrialQuery",
     "TrialStore",
     "TrialStream",
     "concatenate",

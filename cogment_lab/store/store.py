@@ -8,7 +8,7 @@ import secrets
 import weakref
 from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from cogment_lab.errors import ConfigurationError, StoreError, TrialStateError
 from cogment_lab.store import registry
@@ -19,6 +19,7 @@ from cogment_lab.store.deletion import delete_trials
 from cogment_lab.store.labels import Label, LabelKind, Labels
 from cogment_lab.store.location import MEMORY, check_file_system, parse_location, prepare_for_writing
 from cogment_lab.store.pending import StreamQueue
+from cogment_lab.store.query import Only, TrialQuery, query_trials
 from cogment_lab.store.reader import load_trial
 from cogment_lab.store.schema import check_header
 from cogment_lab.store.stream import TrialStream
@@ -245,6 +246,59 @@ class TrialStore:
             trial_ids=trial_ids,
             batch_size=batch_size,
         )
+
+    def query(
+        self,
+        *,
+        env: str | None = None,
+        properties: Mapping[str, str] | None = None,
+        actor: str | None = None,
+        agent: str = "gym",
+        min_return: float | None = None,
+        only: Only | None = None,
+        labelled: bool | str | None = None,
+        trial_ids: Collection[str] | None = None,
+        since: float | None = None,
+        damaged: Literal["raise", "skip"] = "raise",
+    ) -> TrialQuery:
+        """Choose trials that are over; the answer reads them one at a time when it is iterated.
+
+        Args:
+            env: The environment's name.
+            properties: Each must be among the trial's.
+            actor: Somebody who took part: a user id, ``"web"``, or the class of a seat or policy.
+            agent: Whose ticks.
+            min_return: Least total reward.
+            only: ``"interventions"`` and ``"autonomous"`` are the ticks that a teacher, or the player,
+                decided; ``"demonstrations"`` are the trials that were collected as such, or that a person
+                played.
+            labelled: With a label of that kind, with any (``True``), or without (``False``).
+            trial_ids: These trials only.
+            since: Earliest start, unix seconds.
+            damaged: ``"skip"`` leaves out trials that cannot be decoded; the query's ``skipped`` names them.
+
+        Raises:
+            ConfigurationError: an unknown choice, or trials whose spaces differ.
+            TrialNotFoundError: one of ``trial_ids`` is not there.
+        """
+        return query_trials(
+            self,
+            env=env,
+            properties=properties,
+            actor=actor,
+            agent=agent,
+            min_return=min_return,
+            only=only,
+            labelled=labelled,
+            trial_ids=trial_ids,
+            since=since,
+            damaged=damaged,
+        )
+
+    def to_minari(self, dataset_id: str, **options: Any) -> Any:
+        """Write trials as a Minari dataset; see :func:`cogment_lab.integrations.minari.to_minari`."""
+        minari = importlib.import_module("cogment_lab.integrations.minari")
+        return minari.to_minari(self, dataset_id, **options)
 
     def agent_specs(self, *, env_id: str | None = None, agent: str = "gym") -> list[AgentSpec]:
         """Return the spaces of an agent, as they were when trials were recorded; usually one pair.

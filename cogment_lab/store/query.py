@@ -1,0 +1,211 @@
+"""Which trials, and which of their steps: a choice that is read trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from cogment_lab.errors import ConfigurationError, CorruptStoreError
+from cogment_lab.store.columns import take_rows
+from cogment_lab.store.stream_spec import AgentSpec
+from cogment_lab.store.trial_data import TrialData, concatenate
+
+if TYPE_CHECKING:
+    from cogment_lab.store.store import TrialStore
+    from cogment_lab.store.trial_info import TrialInfo
+
+__all__ = ["Only", "TrialQuery", "select_rows"]
+
+Only: TypeAlias = Literal["interventions", "demonstrations", "autonomous"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrialQuery:
+    """Trials of one agent, chosen once; their ticks are read when it is iterated, one trial at a time.
+
+    Made by ``TrialStore.query``. Trials that were not over when the query was made are not in it.
+
+    Attributes:
+        store: Where they are.
+        agent: Whose ticks.
+        infos: The chosen trials, in the order in which they started.
+        only: Which steps, or which trials; ``None`` for all.
+        damaged: ``"raise"``, or ``"skip"`` what cannot be decoded.
+        skipped: What was skipped when last iterated: trial id -> why.
+    """
+
+    store: TrialStore
+    agent: str
+    infos: tuple[TrialInfo, ...]
+    only: Only | None = None
+    damaged: Literal["raise", "skip"] = "raise"
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    def __iter__(self) -> Iterator[TrialData]:
+        """Yield each trial's steps; one without any that were asked for is left out.
+
+        Raises:
+            CorruptStoreError: a trial cannot be decoded (with ``damaged="raise"``).
+        """
+        self.skipped.clear()
+        for info in self.infos:
+            try:
+                data = self.store.load(info.trial_id)[self.agent]
+            except CorruptStoreError as error:
+                if self.damaged == "raise":
+                    raise
+                self.skipped[info.trial_id] = str(error)
+                continue
+            if self.only in ("interventions", "autonomous"):
+                data = select_rows(data, data.is_intervention == (self.only == "interventions"))
+            if len(data):
+                yield data
+
+    @property
+    def trial_ids(self) -> list[str]:
+        """Of the chosen trials, in order."""
+        return [info.trial_id for info in self.infos]
+
+    def load(self) -> TrialData:
+        """Return the steps of all trials as one.
+
+        Raises:
+            ConfigurationError: there are none, or some trials have observations and some have none.
+        """
+        parts = list(self)
+        if not parts:
+            raise ConfigurationError(
+                f"no steps match in {self.store.path}: {len(self)} trials were chosen, "
+                f"{len(self.skipped)} cannot be read, only={self.only!r}"
+            )
+        return concatenate(parts)
+
+    def spaces(self) -> AgentSpec:
+        """Return the spaces that all chosen trials share.
+
+        Raises:
+            ConfigurationError: nothing was chosen, or they differ.
+        """
+        found: list[AgentSpec] = []
+        env_ids = dict.fromkeys(info.env_id for info in self.infos)
+        for env_id in env_ids:
+            specs = self.store.agent_specs(env_id=env_id, agent=self.agent)
+            found += [spec for spec in specs if spec not in found]
+        if not found:
+            raise ConfigurationError(f"no trials match in {self.store.path}: nothing to take spaces from")
+        if len(found) > 1:
+            listed = "; ".join(f"{spec.observation_space} -> {spec.action_space}" for spec in found)
+            raise ConfigurationError(
+                f"the chosen trials of {', '.join(env_ids)} have several spaces ({listed}): choose one with "
+                "env="
+            )
+        return found[0]
+
+    def split(self, validation: float = 0.1, *, seed: int) -> tuple[TrialQuery, TrialQuery]:
+        """Return training and validation: whole trials, drawn without replacement.
+
+        Args:
+            validation: Share of the trials, in (0, 1); at least one on each side.
+            seed: Of the draw.
+
+        Raises:
+            ConfigurationError: fewer than two trials, or a share that cannot be.
+        """
+        if not 0.0 < validation < 1.0:
+            raise ConfigurationError(f"validation={validation} must be between 0 and 1")
+        if len(self) < 2:
+            raise ConfigurationError(f"{len(self)} trials cannot be split: a split needs two")
+        count = min(max(round(validation * len(self)), 1), len(self) - 1)
+        held = set(np.random.default_rng(seed).permutation(len(self))[:count].tolist())
+        sides = (
+            tuple(info for index, info in enumerate(self.infos) if (index in held) is side)
+            for side in (False, True)
+        )
+        train, test = (replace(self, infos=infos, skipped={}) for infos in sides)
+        return train, test
+
+
+def query_trials(
+    store: TrialStore,
+    *,
+    env: str | None,
+    properties: Mapping[str, str] | None,
+    actor: str | None,
+    agent: str,
+    min_return: float | None,
+    only: Only | None,
+    labelled: bool | str | None,
+    trial_ids: Collection[str] | None,
+    since: float | None,
+    damaged: Literal["raise", "skip"],
+) -> TrialQuery:
+    """Choose trials; see ``TrialStore.query``."""
+    if only is not None and only not in get_args(Only):
+        raise ConfigurationError(f"only={only!r} is unknown; choose {', '.join(map(repr, get_args(Only)))}")
+    if damaged not in ("raise", "skip"):
+        raise ConfigurationError(f"damaged={damaged!r} is unknown; choose 'raise' or 'skip'")
+    wanted = None if trial_ids is None else {store.info(trial_id).trial_id for trial_id in trial_ids}
+    with_labels = None if labelled is None else _labelled_trials(store, labelled)
+    chosen = []
+    for info in store.trials(env_id=env, properties=properties, min_return=min_return, since=since):
+        if (
+            info.state == "RUNNING"
+            or agent not in info.agents
+            or (wanted is not None and info.trial_id not in wanted)
+            or (actor is not None and not _has_actor(info, actor))
+            or (only == "demonstrations" and not _is_demonstration(info))
+            or (only == "interventions" and not info.n_interventions)
+            or (with_labels is not None and (info.trial_id in with_labels) is (labelled is False))
+        ):
+            continue
+        chosen.append(info)
+    query = TrialQuery(store=store, agent=agent, infos=tuple(chosen), only=only, damaged=damaged)
+    if chosen:
+        query.spaces()
+    return query
+
+
+def select_rows(data: TrialData, mask: npt.NDArray[np.bool_]) -> TrialData:
+    """Return these ticks of a trial, ``mask`` being ``(n,) bool``; each keeps its own next observation."""
+    rows = np.flatnonzero(mask)
+    ends_with_last = bool(len(rows)) and rows[-1] == len(data) - 1
+
+    def pick(name: str) -> Any:
+        column = getattr(data, name)
+        return None if column is None else take_rows(column, rows)
+
+    names = ("ticks", "observations", "actions", "rewards", "terminated", "truncated", "proposed_actions")
+    more = ("is_intervention", "decided_by", "phase", "t_shown", "t_acted", "reaction_ns", "infos")
+    kept = set(data.ticks[rows].tolist())
+    return replace(
+        data,
+        **{name: pick(name) for name in (*names, *more)},
+        feedback=[opinion for opinion in data.feedback if opinion.tick in kept],
+        last_observation=data.last_observation if ends_with_last else None,
+        following=pick("next_observations"),
+    )
+
+
+def _has_actor(info: TrialInfo, actor: str) -> bool:
+    """Return whether somebody of that name or kind took part (``"web"`` is a person at the page)."""
+    return actor == info.user_id or actor in dict(info.parameters.get("actors", {})).values()
+
+
+def _is_demonstration(info: TrialInfo) -> bool:
+    """Return whether the trial was collected as one, or a person played it."""
+    return (
+        info.properties.get("purpose") == "demonstration"
+        or dict(info.parameters.get("actors", {})).get("player") == "web"
+    )
+
+
+def _labelled_trials(store: TrialStore, labelled: bool | str) -> set[str]:
+    kind = labelled if isinstance(labelled, str) else None
+    return {label.trial_id for label in store.labels if kind is None or label.kind == kind}
