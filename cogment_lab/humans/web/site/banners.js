@@ -48,7 +48,7 @@ export class Banners {
   choose(status, hello, role, came) {
     if (hello && !hello.driving && hello.may_act && !this.watching) {
       const { occupied, driver } = hello;
-      const watch = ["watch-only", "Watch", () => { this.watching = true; this.show(status, hello, came); }];
+      const watch = ["watch-only", came || !occupied ? "Go on watching" : "Watch", () => { this.watching = true; this.show(status, hello, came); }];
       const move = ["move-seat", occupied ? "Move seat here" : "Sit down here", () => this.send({ type: "move" })];
       const where = driver ? `Already seated elsewhere: ${driver}.` : "Already seated elsewhere.";
       const text = !occupied ? "The seat is free." : came ? `You are watching${driver ? ` ${driver}` : ""}.` : where;
