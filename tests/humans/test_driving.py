@@ -83,6 +83,19 @@ def test_a_trial_that_waits_takes_each_press_and_each_form_once() -> None:
     assert not controls.has_input
 
 
+def test_a_tap_shorter_than_a_tick_counts_once_and_an_old_one_never() -> None:
+    now = [0.0]
+    keymap = KeyMap.from_any(["no-op", "ArrowLeft"], spaces.Discrete(2))
+    controls = driving(spaces.Discrete(2), keymap, clock=lambda: now[0])
+    controls.hold(["ArrowLeft"])
+    controls.hold([])
+    assert [controls.take(0), controls.take(0)] == [1, 0]
+    controls.hold(["ArrowLeft"])
+    controls.hold([])
+    now[0] = 1.0
+    assert controls.take(0) == 0
+
+
 def test_a_ramp_takes_its_time_both_ways() -> None:
     now = [0.0]
     controls = driving(BOX, CARS, clock=lambda: now[0])

@@ -19,6 +19,7 @@ IDLE_RULES = ("no-op", "repeat", "agent")
 """What to do while in control and nothing is held."""
 
 LONGEST_RAMP = 3.0
+_TAP_SECONDS = 0.5
 _LONGEST_STEP = 0.1
 
 
@@ -30,7 +31,7 @@ class Driving:
         keymap: What the keys mean.
         mix: How the trial makes the executed action of the player's and this one. Other than with
             ``"replace"``, components that nobody touched are NaN.
-        clock: Seconds, for ramps.
+        clock: Seconds, for ramps and taps.
 
     Attributes:
         held: ``KeyboardEvent.code`` strings in the order they were pressed.
@@ -58,16 +59,24 @@ class Driving:
         self._clock = clock
         self._previous: Any = None
         self._level: Any = None
+        self._tap: Sequence[str] = ()
+        self._tapped = 0.0
         self._moved = 0.0
 
     @property
     def has_input(self) -> bool:
         """Whether something is held that means an action."""
-        return self.controls is not None or self._keymap.binds(self.held)
+        return self.controls is not None or self._keymap.binds(self._keys())
+
+    def hold(self, held: Sequence[str]) -> None:
+        """Hold these keys; one that goes down and up within a tick counts for that tick all the same."""
+        if set(held) - set(self.held):
+            self._tap, self._tapped = held, self._clock()
+        self.held = held
 
     def let_go(self) -> None:
         """Release everything."""
-        self.held = ()
+        self.held = self._tap = ()
         self.controls = None
         self._previous = self._level = None
 
@@ -75,7 +84,7 @@ class Driving:
         """Return the action that is held, for the page; ``None`` for none."""
         if self.controls is not None:
             return self._previous
-        return self._from_keys() if self.held else None
+        return self._from_keys(self.held) if self.held else None
 
     def take(self, proposed_action: Any) -> Any:
         """Return the action of this tick, ``None`` where none is meant.
@@ -95,8 +104,9 @@ class Driving:
             except Exception:
                 self.controls = None
                 raise
-        elif self._keymap.binds(self.held) or self.idle == "no-op":
-            action = self._ramped(self._from_keys())
+        elif self.has_input or self.idle == "no-op":
+            action = self._ramped(self._from_keys(self._keys()))
+            self._tap = ()
             if self.waits:
                 self.held = ()
         else:
@@ -110,10 +120,15 @@ class Driving:
         nothing = np.full(self._space.shape or (), np.nan, self._space.dtype)
         return parse_action(said, self._space, nothing, bounded=self._mix != "add")
 
-    def _from_keys(self) -> Any:
+    def _keys(self) -> Sequence[str]:
+        if self._tap and not self._keymap.binds(self.held) and self._clock() - self._tapped < _TAP_SECONDS:
+            return self._tap
+        return self.held
+
+    def _from_keys(self, keys: Sequence[str]) -> Any:
         if self._mix == "replace":
-            return self._keymap.resolve(self.held)
-        return self._keymap.resolve_touched(self.held)
+            return self._keymap.resolve(keys)
+        return self._keymap.resolve_touched(keys)
 
     def _ramped(self, target: Any) -> Any:
         """Move towards where the keys point, as fast as the ramp allows."""

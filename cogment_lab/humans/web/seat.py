@@ -281,7 +281,7 @@ class WebSeat:
         kind = message["k"]
         assert self._input is not None
         if kind == "keys":
-            self._input.held = message["held"]
+            self._input.hold(message["held"])
         elif kind == "controls":
             self._input.controls = message["action"]
         elif kind == "request":
