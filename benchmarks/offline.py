@@ -38,8 +38,8 @@ from cogment_lab.humans.simulated import SimulatedHuman
 ENVS = ("Pendulum-v1", "LunarLanderContinuous-v3")
 DATASETS = ("expert", "mixed", "human-like")
 ALGORITHMS: dict[str, Callable[..., Any]] = {"BC": BC, "AWAC": AWAC, "TD3+BC": TD3BC, "CQL": CQL, "IQL": IQL}
-OPTIONS: dict[str, dict[str, Any]] = {"IQL": {"expectile": 0.8}}
-"""Where they differ from the defaults; the same for all data sets."""
+OPTIONS: dict[str, dict[str, Any]] = {"IQL": {"expectile": 0.8}, "TD3+BC": {"policy_delay": 1}}
+"""Where they differ from the defaults, for all data sets; every actor gets as many updates as BC's."""
 
 MIXED_ERRORS = (0.0, 0.3, 0.6, 1.0)
 TRIALS = 48
