@@ -40,7 +40,8 @@ class ActionProbabilities:
             return None
         with torch.no_grad():
             if isinstance(policy, ActorCriticPolicy):
-                chances = policy.get_distribution(tensor).distribution.probs
+                described: Any = policy.get_distribution(tensor).distribution
+                chances = described.probs
             else:
                 net = getattr(policy, "q_net", None)
                 values = net(tensor) if net is not None else policy.quantile_net(tensor).mean(dim=1)

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cogment_lab.integrations.sb3 import TrialCallback
+from cogment_lab.integrations.sb3.confidence import ActionProbabilities
 
 import cogment_lab
 from cogment_lab.humans.simulated import SimulatedHuman
-from cogment_lab.integrations.sb3 import TrialCallback
-from cogment_lab.integrations.sb3.confidence import ActionProbabilities
 
 sb3 = pytest.importorskip("stable_baselines3")
 
