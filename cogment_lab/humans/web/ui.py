@@ -29,6 +29,7 @@ __all__ = ["WebUI"]
 
 _JOIN_SECONDS = 5.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_COMPARE = "compare"  # the purpose that the comparison's routes ask for
 _ROLES = ("teacher", "player", "evaluator", "observer")
 
 
@@ -130,6 +131,11 @@ class WebUI:
     def lobby_url(self) -> str:
         """The address of the list of seats and trials, token included."""
         return self._address("lobby", token=self.token)
+
+    @property
+    def compare_url(self) -> str:
+        """An address that opens only the comparison of clips; the page needs a ``store``."""
+        return self._address("compare", token=Access(self.token).token_for(_COMPARE))
 
     @property
     def is_joined(self) -> bool:
