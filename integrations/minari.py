@@ -1,0 +1,329 @@
+"""Stored trials as Minari datasets, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from cogment_lab.integrations.exchange import (
+    decode_feedback,
+    describe_trial,
+    encode_feedback,
+    new_path,
+    open_import,
+    read_description,
+    record_trial,
+)
+
+from cogment_lab.errors import ConfigurationError, MissingExtraError
+from cogment_lab.store.columns import Column, concatenate_columns, take_rows, value_at
+from cogment_lab.store.info import decode_info, encode_info
+from cogment_lab.store.stream_spec import AgentSpec
+from cogment_lab.store.trial_data import TrialData
+from cogment_lab.trial.takeover import DECIDED_BY, Phase
+
+if importlib.util.find_spec("minari") is None:
+    raise MissingExtraError('Minari datasets need minari: pip install "cogment_lab[minari]"')
+
+import minari
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
+from minari.namespace import create_namespace, list_local_namespaces
+from minari.storage.datasets_root_dir import get_dataset_path
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+    from cogment_lab.store import TrialQuery, TrialStore
+
+__all__ = ["from_minari", "to_minari", "to_minari_by_agent"]
+
+_ID = re.compile(r"(?P<head>(?:[\w-]+/)*?[\w-]+?)(?P<version>-v\d+)?$")
+_PHASES = tuple(phase.name for phase in Phase)
+_EXACT = ("ticks", "t_shown", "t_acted", "reaction_ns")
+
+
+def to_minari(
+    store: TrialStore,
+    dataset_id: str,
+    *,
+    agent: str = "gym",
+    author: str | None = None,
+    author_email: str | None = None,
+    algorithm_name: str | None = None,
+    code_permalink: str | None = None,
+    description: str | None = None,
+    ref_min_score: float | None = None,
+    ref_max_score: float | None = None,
+    **query: Any,
+) -> MinariDataset:
+    """Write trials as a local Minari dataset, one episode for each.
+
+    Actions are those that were executed; images are kept as they are. All episodes have infos of one
+    structure: ``is_intervention``, ``proposed_action``, ``decided_by``, ``phase``, ``ticks`` and the clocks
+    of each step, and of the environment's info whatever is a number or an array of one shape wherever it
+    occurs, ``env_<key>`` with ``has_<key>``. The last step of a trial whose last observation is unknown (an
+    interrupted one) is left out.
+
+    Args:
+        store: Holds the trials.
+        dataset_id: Such as ``"lunar/human-v0"``.
+        agent: Whose steps.
+        author: Of the dataset, like the other metadata.
+        author_email: See Minari.
+        algorithm_name: See Minari.
+        code_permalink: See Minari.
+        description: See Minari.
+        ref_min_score: Return of a random policy.
+        ref_max_score: Return of an expert.
+        **query: Chooses trials, as ``TrialStore.query``.
+
+    Returns:
+        The dataset; ``minari.load_dataset(dataset_id)`` finds it from now on.
+
+    Raises:
+        ConfigurationError: the name is taken or no name, there is nothing to write, the trials were recorded
+            without observations, or their spaces differ or are unknown to Minari.
+        StoreFullError: the disk is full; nothing is left of the dataset.
+    """
+    if _ID.fullmatch(dataset_id) is None:
+        raise ConfigurationError(
+            f"dataset_id={dataset_id!r} is no name for Minari: (namespace/)name-v0 of letters, digits, - "
+            "and _"
+        )
+    path = get_dataset_path(dataset_id)
+    if path.exists():
+        raise ConfigurationError(
+            f"a Minari dataset {dataset_id!r} exists already at {path}: choose another version or name, or "
+            "minari.delete_dataset it"
+        )
+    chosen = store.query(agent=agent, **query)
+    spec = chosen.spaces()
+    structure = _info_structure(_readable(chosen))
+    env_spec = _env_spec(chosen)
+    metadata = {
+        "dataset_id": dataset_id,
+        "minari_version": importlib.metadata.version("minari"),
+        "author": None if author is None else {author},
+        "author_email": None if author_email is None else {author_email},
+        "algorithm_name": algorithm_name,
+        "code_permalink": code_permalink,
+        "description": description,
+        "ref_min_score": ref_min_score,
+        "ref_max_score": ref_max_score,
+    }
+    namespace = dataset_id.rpartition("/")[0]
+    if namespace and namespace not in list_local_namespaces():
+        create_namespace(namespace)
+    with new_path(Path(path)) as folder:
+        data = folder / "data"
+        data.mkdir(parents=True)
+        try:
+            storage = MinariStorage.new(
+                data, spec.observation_space, spec.action_space, env_spec, jpeg_encoding=False
+            )
+        except (NotImplementedError, ValueError, AssertionError) as error:
+            raise ConfigurationError(f"Minari cannot hold the spaces {spec}: {error}") from error
+        storage.update_metadata({key: value for key, value in metadata.items() if value is not None})
+        details: list[dict[str, Any]] = []
+        infos = {info.trial_id: info for info in chosen.infos}
+        for trial in _readable(chosen):
+            info = infos[trial.trial_id]
+            storage.update_episodes([_episode(trial, info.seed, structure)])
+            details.append({"trial": describe_trial(info), "feedback": encode_feedback(trial)})
+        if not details:
+            raise ConfigurationError(f"no complete step matches in {store.path}: nothing to export")
+        storage.update_episode_metadata(details)
+    return minari.load_dataset(dataset_id)
+
+
+def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> dict[str, MinariDataset]:
+    """Write one dataset for each agent of the trials: ``name-<agent>-v0``, or ``dataset_id`` if it is one.
+
+    Raises:
+        ConfigurationError: as :func:`to_minari`.
+        StoreFullError: as :func:`to_minari`.
+    """
+    match = _ID.fullmatch(dataset_id)
+    head, version = (match["head"], match["version"] or "") if match else (dataset_id, "")
+    env = options.get("env")
+    agents = list(dict.fromkeys(name for info in store.trials(env_id=env) for name in info.agents))
+    if len(agents) < 2:
+        return {name: to_minari(store, dataset_id, agent=name, **options) for name in agents or ["gym"]}
+    return {name: to_minari(store, f"{head}-{name}{version}", agent=name, **options) for name in agents}
+
+
+def from_minari(dataset: MinariDataset | str, store: TrialStore, *, env_id: str | None = None) -> list[str]:
+    """Record the episodes of a Minari dataset as trials; those that came from a store are as they were.
+
+    Args:
+        dataset: Or the id of one on this machine.
+        store: Where to record.
+        env_id: Name of the environment; by default that of the dataset.
+
+    Returns:
+        The ids of the new trials; an id that is taken gets a suffix.
+
+    Raises:
+        ConfigurationError: there is no such dataset.
+    """
+    if isinstance(dataset, str):
+        try:
+            dataset = minari.load_dataset(dataset)
+        except (FileNotFoundError, ValueError) as error:
+            raise ConfigurationError(
+                f"there is no Minari dataset {dataset!r} here ({error}); `minari list local` names those "
+                "that are"
+            ) from error
+    spec = AgentSpec(dataset.observation_space, dataset.action_space)
+    env_spec = dataset.env_spec
+    name = env_id or (env_spec.id if env_spec is not None else str(dataset.id))
+    found = []
+    stream = open_import(store, name, "gym", spec, env_spec=None if env_spec is None else env_spec.to_json())
+    with contextlib.closing(stream):
+        for index in dataset.episode_indices.tolist():
+            (raw,) = dataset.storage.get_episodes([index])
+            (metadata,) = dataset.storage.get_episode_metadata([index])
+            data = _trial_data(raw, metadata)
+            details = read_description(metadata["trial"]) if "trial" in metadata else {}
+            details.setdefault("seed", metadata.get("seed"))
+            details["trial_id"] = details.get("trial_id") or f"{dataset.id}-{index}".replace("/", "-")
+            found.append(record_trial(store, stream, data, details))
+        store.flush()
+    return found
+
+
+def _readable(trials: Iterable[TrialData]) -> Iterator[TrialData]:
+    """Yield trials with the observation after each step, without a last step where that is unknown."""
+    for data in trials:
+        if data.observations is None:
+            raise ConfigurationError(
+                f"trial {data.trial_id!r} was recorded without observations (record='actions'): leave it "
+                "out, or record with record='full'"
+            )
+        if len(data) - (data.last_observation is None) > 0:
+            yield data
+
+
+def _info_structure(trials: Iterable[TrialData]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return a zero for each key of the environment's infos whose values are alike wherever they occur."""
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    others = set()
+    for data in trials:
+        for info in data.infos:
+            for key, value in info.items():
+                if isinstance(value, bool | int | float | np.generic | np.ndarray):
+                    array = np.asarray(value)
+                    known = found.setdefault(key, np.zeros_like(array))
+                    if array.dtype.kind in "biuf" and known.shape == array.shape:
+                        if known.dtype != array.dtype:
+                            found[key] = np.zeros(array.shape, np.result_type(known, array))
+                        continue
+                others.add(key)
+    return {key: zero for key, zero in found.items() if key not in others and "/" not in key}
+
+
+def _env_spec(chosen: TrialQuery) -> gym.envs.registration.EnvSpec | None:
+    """Return the Gymnasium spec of the trials, ``None`` where they have none or several."""
+    texts = {info.env_spec for info in chosen.infos}
+    text = texts.pop() if len(texts) == 1 else None
+    if text is None:
+        return None
+    try:
+        return gym.envs.registration.EnvSpec.from_json(text)
+    except (AttributeError, ImportError, ValueError):  # its package is not here: the spaces are enough
+        return None
+
+
+def _episode(
+    data: TrialData, seed: int | None, structure: Mapping[str, np.ndarray[Any, Any]]
+) -> EpisodeBuffer:
+    n = len(data) - (data.last_observation is None)
+    rows = np.arange(n)
+    following = take_rows(data.next_observations, rows[-1:])
+    truncated = data.truncated[:n].copy()
+    if n < len(data):
+        truncated[-1] = True
+    infos: dict[str, Any] = {
+        "is_intervention": data.is_intervention[:n],
+        "proposed_action": take_rows(data.proposed_actions, rows),
+        "decided_by": np.array([DECIDED_BY.index(name) for name in data.decided_by[:n].tolist()], np.int8),
+        "phase": np.array([_PHASES.index(name) for name in data.phase[:n].tolist()], np.int8),
+        **{name: getattr(data, name)[:n] for name in _EXACT},
+        "json": [encode_info(info) for info in data.infos[:n]],
+    }
+    for key, zero in structure.items():
+        infos[f"env_{key}"] = np.array([info.get(key, zero) for info in data.infos[:n]], zero.dtype)
+        infos[f"has_{key}"] = np.array([key in info for info in data.infos[:n]], np.bool_)
+    return EpisodeBuffer(
+        seed=None if seed is None or not -(2**63) <= seed < 2**63 else seed,
+        observations=concatenate_columns([take_rows(data.observations, rows), following]),
+        actions=take_rows(data.actions, rows),
+        rewards=data.rewards[:n],  # type: ignore[arg-type]  # written as an array
+        terminations=data.terminated[:n],  # type: ignore[arg-type]
+        truncations=truncated,  # type: ignore[arg-type]
+        infos=infos,
+    )
+
+
+def _trial_data(raw: Mapping[str, Any], metadata: Mapping[str, Any]) -> TrialData:
+    """Return an episode as a trial's data; what only our exports say is what a lone player would leave."""
+    n = len(raw["rewards"])
+    rows = np.arange(n)
+    infos = raw["infos"] or {}
+    ours = "trial" in metadata
+    actions = take_rows(raw["actions"], rows)
+    decided_by = infos["decided_by"] if ours else np.zeros(n, np.int64)
+    numbers = {
+        name: infos[name] if ours else np.zeros(n, np.int64) for name in ("t_shown", "t_acted", "reaction_ns")
+    }
+    return TrialData(
+        trial_id="",
+        agent="gym",
+        ticks=infos["ticks"] if ours else rows.astype(np.int64),
+        observations=take_rows(raw["observations"], rows),
+        actions=actions,
+        rewards=np.asarray(raw["rewards"], np.float64),
+        terminated=np.asarray(raw["terminations"], np.bool_),
+        truncated=np.asarray(raw["truncations"], np.bool_),
+        proposed_actions=_arranged(infos["proposed_action"], actions) if ours else actions,
+        is_intervention=decided_by != 0,
+        decided_by=np.array(DECIDED_BY)[decided_by],
+        phase=np.array(_PHASES)[infos["phase"] if ours else np.zeros(n, np.int64)],
+        feedback=decode_feedback(metadata["feedback"]) if ours else [],
+        infos=[decode_info(text) for text in infos["json"]] if ours else _foreign_infos(infos, n),
+        last_observation=value_at(raw["observations"], n),
+        observed_ticks=rows.astype(np.int64),
+        observed_observations=raw["observations"],
+        **numbers,
+    )
+
+
+def _arranged(stored: Any, like: Column) -> Column:
+    """Return a column that was stored among infos, where HDF5 knows neither tuples nor text."""
+    if isinstance(like, tuple):
+        return tuple(_arranged(stored[f"_index_{index}"], part) for index, part in enumerate(like))
+    if isinstance(like, dict):
+        return {key: _arranged(stored[key], part) for key, part in like.items()}
+    if isinstance(like, list):
+        return [value.decode() if isinstance(value, bytes) else value for value in stored]
+    return stored
+
+
+def _foreign_infos(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+    """Return the infos of each step; a dataset that Minari collected has one more, of the reset."""
+    return [
+        {
+            key: value[row + len(value) - n]
+            for key, value in infos.items()
+            if isinstance(value, np.ndarray) and len(value) >= n
+        }
+        for row in range(n)
+    ]

@@ -1,0 +1,204 @@
+"""Trials become Minari datasets and trials again, exactly."""
+
+import dataclasses
+import errno
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import minari
+import numpy as np
+import pytest
+from cogment_lab.integrations.minari import from_minari, to_minari_by_agent
+from gymnasium import spaces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from minari.dataset.minari_storage import MinariStorage
+
+import cogment_lab
+from cogment_lab.errors import ConfigurationError, StoreFullError
+from cogment_lab.humans import SimulatedHuman
+from cogment_lab.humans.scripted import scripted_gate, scripted_policy
+from cogment_lab.humans.simulated import SimulatedEvaluator
+from cogment_lab.store import AgentSpec, StreamSpec, TrialStore
+from cogment_lab.trial.sample import Feedback, Tick
+
+
+@pytest.fixture(autouse=True)
+def datasets(monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(Path.cwd() / "minari"))
+    return Path.cwd() / "minari"
+
+
+def record_random(store: TrialStore, spec: AgentSpec, lengths: list[int], seed: int) -> None:
+    """Record ticks of anything that the spaces hold."""
+    spec.observation_space.seed(seed)
+    spec.action_space.seed(seed)
+    rng = np.random.default_rng(seed)
+    stream = store.open_stream(StreamSpec(env_id="Any-v0", agents={"gym": spec}))
+    for number, length in enumerate(lengths):
+        rng_state = None if number % 2 else np.random.default_rng(number).bit_generator.state
+        stream.begin(
+            f"t{number}",
+            seed=number if number % 2 else None,
+            rng_state=rng_state,
+            options={"level": number, "deep": {"x": None}} if number else None,
+            properties={"study": "pilot"},
+            user_id="ann",
+        )
+        for index in range(length):
+            tick = Tick()
+            tick.number = index
+            tick.observation = spec.observation_space.sample()
+            tick.executed_action = spec.action_space.sample()
+            tick.proposed_action = spec.action_space.sample()
+            tick.decided_by = int(rng.integers(3))
+            tick.phase = int(rng.integers(3))
+            tick.reward = float(rng.normal())
+            tick.terminated = index == length - 1 and number % 2 == 0
+            tick.truncated = index == length - 1 and number % 2 == 1
+            tick.info = {"speed": float(index), "why": "x" * index} if index % 2 else {}
+            tick.feedback = [Feedback("eve", 0.5, 1.0, 7, index)] if index % 3 == 1 else None
+            tick.t_shown, tick.t_acted, tick.reaction_ns = index, index + 1, 5
+            stream.recorder("gym").append(tick)
+        ending = "truncated" if number % 2 else "terminated"
+        last = {"gym": spec.observation_space.sample()}
+        stream.end(state="ENDED", end_reason=ending, last_observations=last)
+    stream.close()
+
+
+def assert_same(found: Any, wanted: Any) -> None:
+    if isinstance(wanted, dict):
+        assert list(found) == list(wanted)
+        for key in wanted:
+            assert_same(found[key], wanted[key])
+    elif isinstance(wanted, tuple | list):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            assert_same(one, other)
+    elif isinstance(wanted, np.ndarray):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+    else:
+        assert found == wanted
+
+
+def assert_same_trials(found: TrialStore, wanted: TrialStore, *, but: tuple[str, ...] = ()) -> None:
+    pairs = list(zip(found.trials(), wanted.trials(), strict=True))
+    assert pairs
+    for one, other in pairs:
+        for name in ("trial_id", "end_reason", "n_ticks", "total_reward", "n_interventions", "n_takeovers"):
+            assert getattr(one, name) == getattr(other, name), name
+        for name in ("seed", "rng_state", "options", "properties", "user_id", "started", "ended"):
+            assert getattr(one, name) == getattr(other, name), name
+        data, expected = found.load(one.trial_id)["gym"], wanted.load(other.trial_id)["gym"]
+        for field in dataclasses.fields(expected):
+            if field.name not in but:
+                assert_same(getattr(data, field.name), getattr(expected, field.name))
+
+
+BOX = spaces.Box(-1, 1, (3,), np.float32)
+SPACES = [
+    AgentSpec(BOX, spaces.Discrete(4)),
+    AgentSpec(spaces.Box(0, 255, (8, 8, 3), np.uint8), spaces.MultiDiscrete([3, 2])),
+    AgentSpec(spaces.Dict({"a": BOX, "b": spaces.Dict({"c": spaces.Discrete(3)})}), spaces.Tuple((BOX, BOX))),
+    AgentSpec(spaces.Tuple((spaces.Discrete(2), BOX)), spaces.Box(-2, 2, (2, 2), np.float64)),
+]
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(
+    st.sampled_from(range(len(SPACES))),
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    st.integers(0, 2**20),
+)
+def test_a_round_trip_changes_nothing(space: int, lengths: list[int], seed: int) -> None:
+    name = f"round/trip{space}-{'-'.join(map(str, lengths))}-{seed}-v0"
+    with TrialStore(":memory:") as store, TrialStore(":memory:") as again:
+        record_random(store, SPACES[space], lengths, seed)
+        if (Path.cwd() / "minari" / name).exists():
+            minari.delete_dataset(name)
+        dataset = store.to_minari(name)
+        assert dataset.total_episodes == len(lengths) and dataset.total_steps == sum(lengths)
+        from_minari(dataset, again)
+        assert_same_trials(again, store)
+
+
+def test_minari_reads_what_was_written() -> None:
+    actors = {
+        "gym": lambda observation: 0,
+        "teacher": SimulatedHuman(scripted_policy("CartPole-v1"), scripted_gate("CartPole-v1")),
+        "evaluator": SimulatedEvaluator(lambda tick: 1.0),
+    }
+    with TrialStore("human.db") as store:
+        cogment_lab.run("CartPole-v1", actors, 3, seed=5, store=store, max_episode_steps=50)
+        dataset = store.to_minari(
+            "cart/human-v0", author="Ann", algorithm_name="people", ref_min_score=9.0, ref_max_score=500.0
+        )
+        trials = list(store.query())
+    loaded = minari.load_dataset("cart/human-v0")
+    assert loaded.env_spec is not None and loaded.env_spec.id == "CartPole-v1"
+    assert loaded.recover_environment().observation_space == dataset.observation_space
+    metadata = loaded.storage.metadata
+    assert metadata["author"] == {"Ann"} and metadata["ref_max_score"] == 500.0
+    for episode, data in zip(loaded.iterate_episodes(), trials, strict=True):
+        np.testing.assert_array_equal(episode.observations[:-1], data.observations)
+        np.testing.assert_array_equal(episode.observations[1:], data.next_observations)
+        np.testing.assert_array_equal(episode.actions, data.actions)
+        np.testing.assert_array_equal(episode.infos["proposed_action"], data.proposed_actions)
+        np.testing.assert_array_equal(episode.infos["is_intervention"], data.is_intervention)
+        assert data.is_intervention.any()
+    assert next(loaded.storage.get_episode_metadata([0]))["seed"] == 5
+
+
+def test_a_taken_name_and_an_empty_choice_are_errors(datasets: Path) -> None:
+    with TrialStore(":memory:") as store:
+        record_random(store, SPACES[0], [2], 1)
+        store.to_minari("one-v0")
+        with pytest.raises(ConfigurationError, match=r"exists already.*another version"):
+            store.to_minari("one-v0")
+        with pytest.raises(ConfigurationError, match="no trials match"):
+            store.to_minari("none-v0", env="Other-v0")
+        with pytest.raises(ConfigurationError, match="no name for Minari"):
+            store.to_minari("../up v0")
+        with pytest.raises(ConfigurationError, match="no Minari dataset"):
+            from_minari("absent-v0", store)
+    assert [path.name for path in datasets.iterdir() if path.is_dir()] == ["one-v0"]
+
+
+def test_a_full_disk_leaves_no_half_dataset(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with TrialStore(":memory:") as store:
+        record_random(store, SPACES[0], [2, 3], 1)
+        monkeypatch.setattr(MinariStorage, "update_metadata", full)
+        with pytest.raises(StoreFullError, match="disk is full"):
+            store.to_minari("big-v0")
+    assert [path for path in datasets.rglob("*") if path.is_dir()] == []
+
+
+def test_each_agent_gets_a_dataset() -> None:
+    agents = {"red": AgentSpec(BOX, spaces.Discrete(2)), "blue": AgentSpec(BOX, spaces.Discrete(3))}
+    with TrialStore(":memory:") as store:
+        stream = store.open_stream(StreamSpec(env_id="Two-v0", agents=agents))
+        stream.begin("t", seed=1, rng_state=None, options=None, properties={})
+        for index in range(3):
+            for number, name in enumerate(agents):
+                tick = Tick()
+                tick.number, tick.info, tick.feedback = index, {}, None
+                tick.observation = np.full(3, number, np.float32)
+                tick.executed_action = tick.proposed_action = number
+                tick.reward, tick.terminated, tick.truncated = 1.0, False, index == 2
+                stream.recorder(name).append(tick)
+        last = {name: np.zeros(3, np.float32) for name in agents}
+        stream.end(state="ENDED", end_reason="truncated", last_observations=last)
+        stream.close()
+        found = to_minari_by_agent(store, "two/agents-v0")
+    assert {name: dataset.id for name, dataset in found.items()} == {
+        "red": "two/agents-red-v0",
+        "blue": "two/agents-blue-v0",
+    }
+    assert found["blue"][0].actions.tolist() == [1, 1, 1] and found[
+        "blue"
+    ].action_space == gym.spaces.Discrete(3)
