@@ -13,13 +13,16 @@ from cogment_lab.algorithms.offline_checks import check, leaves
 from gymnasium import spaces
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.store import TrialData, TrialStore
+from cogment_lab.store import TrialData, TrialQuery, TrialStore
 from cogment_lab.store.columns import concatenate_columns
 
 __all__ = ["OfflineData", "read_offline_data"]
 
 Array = npt.NDArray[Any]
 Observations = Array | dict[str, Array]
+
+_OF_TRANSITIONS = {"env_id", "agent", "trial_ids"}
+"""Choices for which steps of many trials are read at once, as arrays."""
 
 _NAMES = ("observations", "actions", "rewards", "next_observations", "terminated")
 _FIELDS = (*_NAMES, "truncated", "is_intervention", "ticks")
@@ -107,13 +110,14 @@ def read_offline_data(
     """Return the steps of a source, checked.
 
     Args:
-        source: A :class:`TrialStore` or the path of one; a ``TrialData``, a batch of transitions, or a list
-            of either; or a dict of arrays ``observations, actions, rewards, next_observations, terminated``
-            and optionally ``truncated, is_intervention`` and ``ends`` (the last step of each trial).
+        source: A :class:`TrialStore`, the path of one, or a query of one (``TrialStore.query``); a
+            ``TrialData``, a batch of transitions, or a list of either; or a dict of arrays ``observations,
+            actions, rewards, next_observations, terminated`` and optionally ``truncated, is_intervention``
+            and ``ends`` (the last step of each trial).
         observation_space: Needed where the source does not know it; a store does.
         action_space: As ``observation_space``.
-        **query: Of a store: the arguments of ``TrialStore.transitions`` (``env_id``, ``agent``,
-            ``trial_ids``); of a remote one, ``agent`` and those of its ``trials``.
+        **query: Of a store: ``env_id``, ``agent``, ``trial_ids``, and the other arguments of
+            ``TrialStore.query``; of a remote one, ``agent`` and those of its ``trials``.
 
     Raises:
         ConfigurationError: there is nothing to learn from, or steps of several spaces, or NaN, or the arrays
@@ -128,10 +132,16 @@ def read_offline_data(
             return read_offline_data(
                 store, observation_space=observation_space, action_space=action_space, **query
             )
-    if isinstance(source, TrialStore):
+    if isinstance(source, TrialStore) and not set(query) <= _OF_TRANSITIONS:
+        if "env_id" in query:
+            query["env"] = query.pop("env_id")
+        source, query = source.query(**query), {}
+    if isinstance(source, TrialStore | TrialQuery):
         known = _spaces_of(source, query)
         observation_space, action_space = observation_space or known[0], action_space or known[1]
-        parts: list[Any] = list(source.transitions(**query))
+    parts: list[Any]
+    if isinstance(source, TrialStore):
+        parts = list(source.transitions(**query))
     elif isinstance(source, RemoteStore):
         agent = query.pop("agent", "gym")
         parts = [source.load(info.trial_id)[agent] for info in source.trials(**query)]
@@ -155,16 +165,24 @@ def read_offline_data(
         )
     joined = {name: _join([column[name] for column in columns], name) for name in columns[0]}
     ticks = joined.pop("ticks")
-    # A trial may go on in the next batch; it ends where ticks do not grow.
-    joined["ends"][:-1] |= (np.diff(ticks) <= 0) & (ticks[1:] >= 0)
+    # A trial may go on in the next batch; it ends where ticks do not grow. Where only some of its steps were
+    # chosen, each stretch of them is a trial.
+    growth = np.diff(ticks)
+    is_partly_chosen = isinstance(source, TrialQuery) and source.only in ("interventions", "autonomous")
+    joined["ends"][:-1] |= ((growth != 1) if is_partly_chosen else (growth <= 0)) & (ticks[1:] >= 0)
     joined["ends"][-1] = True
     data = OfflineData(observation_space=observation_space, action_space=action_space, **joined)
     check(data)
     return data
 
 
-def _spaces_of(store: TrialStore, query: Mapping[str, Any]) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+def _spaces_of(
+    store: TrialStore | TrialQuery, query: Mapping[str, Any]
+) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     """Return the spaces that all chosen trials share."""
+    if isinstance(store, TrialQuery):
+        shared = store.spaces()
+        return shared.observation_space, shared.action_space
     agent, env_id, chosen = query.get("agent", "gym"), query.get("env_id"), query.get("trial_ids")
     env_ids = {env_id} if chosen is None else {store.info(trial_id).env_id for trial_id in chosen}
     found = []
@@ -215,11 +233,15 @@ def _columns(part: Any) -> dict[str, Any]:
         "ends": ends,
         "ticks": np.full(len(rewards), -1) if ticks is None else np.asarray(ticks),
     }
-    if isinstance(part, TrialData) and len(part) and part.last_observation is None and not terminated[-1]:
+    if isinstance(part, TrialData) and len(part) and part.following is None and _is_cut_off(part):
         # Nobody knows what followed the last step of a trial that was interrupted.
         columns = {name: _rows(column, slice(None, -1)) for name, column in columns.items()}
         columns["ends"][-1:] = True
     return columns
+
+
+def _is_cut_off(part: TrialData) -> bool:
+    return part.last_observation is None and not part.terminated[-1]
 
 
 def _rows(column: Any, rows: slice) -> Any:

@@ -55,6 +55,32 @@ def test_a_query_chooses_trials(store):
     assert len(BC("MlpPolicy", store, query={"trial_ids": [one]}).data) == 200
 
 
+def test_interventions_alone_are_learned_from_stretch_by_stretch():
+    from cogment_lab.humans.scripted import scripted_human
+
+    with cogment_lab.TrialStore(":memory:") as records:
+        actors = {
+            "gym": lambda observation: np.zeros(1, np.float32),
+            "teacher": scripted_human("Pendulum-v1"),
+        }
+        cogment_lab.run("Pendulum-v1", actors, trials=4, seed=3, store=records)
+        everything = read_offline_data(records)
+        helped = read_offline_data(records, only="interventions")
+        named = read_offline_data(records.query(env="Pendulum-v1", only="interventions"))
+        assert (
+            len(BC("MlpPolicy", records, query={"only": "autonomous"}).data)
+            == (~everything.is_intervention).sum()
+        )
+        with pytest.raises(ConfigurationError, match="no trials"):
+            read_offline_data(records, only="demonstrations")
+    chosen = np.flatnonzero(everything.is_intervention)
+    for data in (helped, named):
+        np.testing.assert_array_equal(data.actions, everything.actions[chosen])
+        np.testing.assert_array_equal(data.next_observations, everything.next_observations[chosen])
+    breaks = (np.diff(chosen) != 1) | everything.ends[chosen][:-1]
+    assert helped.ends.tolist() == [*breaks.tolist(), True]
+
+
 def test_actions_are_scaled_and_truncated_steps_bootstrap(store):
     data = read_offline_data(store)
     import torch
