@@ -84,7 +84,7 @@ def main() -> None:
         IMAGE,
         save_all=True,
         append_images=pictures[1:],
-        duration=1000 // FRAMES_PER_SECOND,
+        duration=round(1000 * SECONDS / len(pictures)),
         loop=0,
         quality=60,
         method=4,
