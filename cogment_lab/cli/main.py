@@ -50,6 +50,15 @@ class Engine(StrEnum):
     official = "official"
 
 
+class Format(StrEnum):
+    """What trials are exported as."""
+
+    minari = "minari"
+    npz = "npz"
+    parquet = "parquet"
+    csv = "csv"
+
+
 class Player(StrEnum):
     """Who demonstrates."""
 
@@ -310,6 +319,58 @@ def report(
     from cogment_lab.cli.report import write_report
 
     write_report(file, output, env_id=env, title=title, most_trials=most_trials)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, _FILE],
+    to: Annotated[Format, typer.Option(help="The format.")],
+    name: Annotated[str, typer.Option("--id", help="Minari id like lunar/human-v0, or a file.")],
+    query: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: env, min_return, only, labelled... or a property.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Whose steps; for Minari all agents without it.")] = None,
+    author: Annotated[str | None, typer.Option(help="Of the Minari dataset.")] = None,
+    description: Annotated[str | None, typer.Option(help="Of the Minari dataset.")] = None,
+    ref_min_score: Annotated[
+        float | None, typer.Option(help="Return of a random policy, for Minari.")
+    ] = None,
+    ref_max_score: Annotated[float | None, typer.Option(help="Return of an expert, for Minari.")] = None,
+) -> None:
+    """Write trials as a Minari dataset, or as a .npz, .parquet or .csv file."""
+    from cogment_lab.cli.export import export_trials
+
+    metadata = {
+        "author": author,
+        "description": description,
+        "ref_min_score": ref_min_score,
+        "ref_max_score": ref_max_score,
+    }
+    export_trials(file, to.value, name, query=query or (), agent=agent, metadata=metadata)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="A .npz file, or the id of a Minari dataset.")],
+    file: Annotated[Path, typer.Argument(help="The store to record in; made if needed.")],
+) -> None:
+    """Record the trials of an export in a store."""
+    from cogment_lab.cli.export import import_trials
+
+    import_trials(source, file)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, _FILE],
+    trial: Annotated[str, typer.Argument(help="A trial id.")],
+    render: Annotated[bool, typer.Option("--render", help="Render each tick again.")] = False,
+    video: Annotated[Path | None, typer.Option(help="Write the pictures as an mp4 file.")] = None,
+) -> None:
+    """Execute a trial again and compare it with its record; the exit status is 1 if it differs."""
+    from cogment_lab.cli.replay import replay_trial
+
+    raise typer.Exit(replay_trial(file, trial, render=render, video=video))
 
 
 @app.command()

@@ -1,0 +1,97 @@
+"""``cogmentlab export`` and ``import``: trials to other formats, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cogment_lab.cli.trials import open_existing
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.store import TrialStore
+
+__all__ = ["export_trials", "import_trials", "parse_query"]
+
+_NUMBERS = ("min_return", "since")
+_TEXTS = ("env", "actor", "only", "damaged")
+
+
+def parse_query(given: Sequence[str]) -> dict[str, Any]:
+    """Return arguments of ``TrialStore.query`` from ``NAME=VALUE``; other names are the trials' properties.
+
+    Raises:
+        ConfigurationError: text without ``=``, or a number that is none.
+    """
+    query: dict[str, Any] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigurationError(f"--query {text!r} is not NAME=VALUE, such as min_return=200 or env=X")
+        if name in _NUMBERS:
+            try:
+                query[name] = float(value)
+            except ValueError:
+                raise ConfigurationError(f"--query {text!r}: {value!r} is no number") from None
+        elif name == "labelled":
+            query[name] = {"true": True, "false": False}.get(value, value)
+        elif name in _TEXTS:
+            query[name] = value
+        else:
+            query.setdefault("properties", {})[name] = value
+    return query
+
+
+def export_trials(
+    file: Path, kind: str, name: str, *, query: Sequence[str], agent: str | None, metadata: dict[str, Any]
+) -> None:
+    """Write the trials of a store in another format, and say what was written.
+
+    Raises:
+        ConfigurationError: a query, name or format that cannot be.
+        StoreError: the store does not exist or cannot be read, or the disk is full.
+    """
+    chosen = parse_query(query)
+    with open_existing(file) as store:
+        if kind == "minari":
+            from cogment_lab.integrations.minari import to_minari, to_minari_by_agent
+
+            if agent is None:
+                datasets = to_minari_by_agent(store, name, **metadata, **chosen)
+            else:
+                datasets = {agent: to_minari(store, name, agent=agent, **metadata, **chosen)}
+            for each in datasets.values():
+                _say(f"wrote {each.id}: {each.total_episodes} episodes, {each.total_steps} steps")
+            return
+        from cogment_lab.integrations.files import to_csv, to_npz, to_parquet
+
+        write, unit = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}[
+            kind
+        ]
+        path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
+        count = write(store.query(agent=agent or "gym", **chosen), path)
+        _say(f"wrote {path}: {count} {unit}")
+
+
+def import_trials(source: str, file: Path) -> None:
+    """Record the trials of a ``.npz`` file or of a Minari dataset in a store.
+
+    Raises:
+        ConfigurationError: there is no such source.
+        StoreError: the store cannot be written.
+    """
+    with TrialStore(file) as store:
+        if source.endswith(".npz"):
+            from cogment_lab.integrations.files import from_npz
+
+            found = from_npz(Path(source), store)
+        else:
+            from cogment_lab.integrations.minari import from_minari
+
+            found = from_minari(source, store)
+    _say(f"recorded {len(found)} trials in {file}")
+
+
+def _say(text: str) -> None:
+    Console().print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,101 @@
+"""``cogmentlab export``, ``import`` and ``replay``."""
+
+import csv
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from cogment_lab.integrations import files
+
+import cogment_lab
+from cogment_lab.cli.export import parse_query
+from cogment_lab.errors import ConfigurationError, StoreFullError
+from cogment_lab.humans.scripted import scripted_policy
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(Path.cwd() / "minari"))
+    cogment_lab.run(
+        "Pendulum-v1", scripted_policy("Pendulum-v1"), 2, seed=1, store="some.db", max_episode_steps=20,
+        properties={"study": "pilot"},
+    )  # fmt: skip
+    return Path("some.db")
+
+
+def same_trials(one: Path, other: Path) -> None:
+    with cogment_lab.TrialStore(one) as found, cogment_lab.TrialStore(other) as wanted:
+        for a, b in zip(found.trials(), wanted.trials(), strict=True):
+            assert (a.trial_id, a.seed, a.rng_state, a.env_spec) == (
+                b.trial_id,
+                b.seed,
+                b.rng_state,
+                b.env_spec,
+            )
+            x, y = found.load(a.trial_id)["gym"], wanted.load(b.trial_id)["gym"]
+            for name in ("observations", "actions", "rewards", "truncated", "next_observations", "t_acted"):
+                np.testing.assert_array_equal(getattr(x, name), getattr(y, name))
+            assert x.infos == y.infos
+
+
+def test_minari_and_npz_come_back_as_they_were(cogmentlab: Any, store: Path) -> None:
+    said = cogmentlab.output("export", "some.db", "--to", "minari", "--id", "pend/human-v0")
+    assert b"wrote pend/human-v0: 2 episodes, 40 steps" in said
+    assert b"recorded 2 trials" in cogmentlab.output("import", "pend/human-v0", "minari.db")
+    same_trials(Path("minari.db"), store)
+    assert b"2 trials" in cogmentlab.output("export", "some.db", "--to", "npz", "--id", "all")
+    cogmentlab.output("import", "all.npz", "npz.db")
+    same_trials(Path("npz.db"), store)
+    assert b"exists already" in cogmentlab.output("export", "some.db", "--to", "npz", "--id", "all", status=1)
+    assert b"is no archive" in cogmentlab.output("import", "absent.npz", "x.db", status=1)
+
+
+def test_tables_hold_each_step(store: Path) -> None:
+    with cogment_lab.TrialStore(store) as opened:
+        data = opened.query().load()
+        assert files.to_csv(opened.query(), Path("steps.csv")) == 40
+        assert files.to_parquet(opened.query(), Path("steps.parquet")) == 40
+    with Path("steps.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["rewards"]) for line in lines] == data.rewards.tolist()
+    assert [np.float32(line["observations.1"]) for line in lines] == data.observations[:, 1].tolist()
+    table = pq.read_table("steps.parquet")
+    np.testing.assert_array_equal(table["observations.1"].to_numpy(), data.observations[:, 1])
+    assert table["observations.1"].type == "float" and table["truncated"].to_pylist()[19] is True
+
+
+def test_queries_choose_and_say_what_is_wrong(cogmentlab: Any, store: Path) -> None:
+    assert parse_query(["min_return=-5", "only=interventions", "study=pilot", "labelled=true"]) == {
+        "min_return": -5.0, "only": "interventions", "properties": {"study": "pilot"}, "labelled": True,
+    }  # fmt: skip
+    with pytest.raises(ConfigurationError, match="NAME=VALUE"):
+        parse_query(["study"])
+    with pytest.raises(ConfigurationError, match="no number"):
+        parse_query(["min_return=much"])
+    said = cogmentlab.output(
+        "export", "some.db", "--to", "csv", "--id", "none", "--query", "study=other", status=1
+    )
+    assert b"nothing to export" in said and not list(Path().glob("*none*"))
+
+
+def test_a_full_disk_leaves_no_half_file(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "_put", full)
+    with cogment_lab.TrialStore(store) as opened, pytest.raises(StoreFullError, match="disk is full"):
+        files.to_npz(opened.query(), Path("out.npz"))
+    assert not list(Path().glob("*out.npz*"))
+
+
+def test_a_trial_is_replayed_and_filmed(cogmentlab: Any, store: Path) -> None:
+    with cogment_lab.TrialStore(store) as opened:
+        first, second = (info.trial_id for info in opened.trials())
+    assert b"the same again: 20 ticks" in cogmentlab.output("replay", "some.db", first)
+    said = cogmentlab.output("replay", "some.db", second, "--video", "out.mp4")
+    assert b"21 frames" in said and Path("out.mp4").read_bytes()[4:8] == b"ftyp"
+    assert not list(Path().glob(".out*"))
+    assert b"TrialNotFoundError" in cogmentlab.output("replay", "some.db", "nobody", status=1)
