@@ -1,6 +1,6 @@
 // Two small drawings: who acted when, and how the returns go.
 
-const NAMES = { player: "the agent", teacher: "you", fallback: "too late: fallback used" };
+const NAMES = { player: "the agent", teacher: "a teacher", fallback: "too late: fallback used" };
 const MOST_REMEMBERED = 3000;
 const colour = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 
@@ -49,6 +49,7 @@ export class Band {
       this.trial = status.trial_id;
       this.seen.clear();
     }
+    this.role = status.role;
     this.band = status.band ?? [];
     this.now = status.tick;
     if (status.executed) this.seen.set(status.tick - 1, [status.proposal?.label ?? "–", status.executed.label]);
@@ -66,7 +67,7 @@ export class Band {
       context.fillStyle = colour(by === "fallback" ? "--offline" : by === "teacher" ? "--you" : phase === "paused" ? "--paused" : "--agent");
       context.globalAlpha = by === "player" && phase !== "paused" ? 0.55 : 1;
       context.fillRect(left, 0, Math.max(right - left, 2), height);
-      if (by === "teacher" && right - left > 34) {
+      if (by === this.role && by === "teacher" && right - left > 34) {
         context.fillStyle = "#1b1200";
         context.font = "600 11px system-ui, sans-serif";
         context.fillText("YOU", left + 6, height / 2 + 4);
@@ -96,8 +97,8 @@ export class Band {
     if (at < 0) return canvas.removeAttribute("aria-valuetext");
     const [first, phase, by] = this.band[at];
     const told = this.seen.get(cursor);
-    const who = phase === "paused" ? "paused" : NAMES[by] ?? by;
-    const text = `tick ${cursor}: ${who}, since tick ${first}${told ? ` · proposed ${told[0]} │ executed ${told[1]}` : ""}`;
+    const who = phase === "paused" ? "paused" : by === this.role ? "you" : NAMES[by] ?? by;
+    const text = `tick ${cursor}: ${who}, since tick ${first}${told ? ` · ${this.role === "player" ? "" : `proposed ${told[0]} │ `}executed ${told[1]}` : ""}`;
     canvas.setAttribute("aria-valuetext", text);
     if (tip.textContent !== text) tip.textContent = text;
     const left = ((cursor - this.start) / this.ticks) * canvas.clientWidth;
