@@ -62,8 +62,8 @@ def to_npz(query: TrialQuery, path: Path) -> int:
     count = 0
     with new_path(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, True) as file:
         spaces = [space_to_bytes(spec.observation_space), space_to_bytes(spec.action_space)]
-        for name, data in zip(("observation_space", "action_space"), spaces, strict=True):
-            _put(file, name, np.frombuffer(data, np.uint8))
+        for name, space in zip(("observation_space", "action_space"), spaces, strict=True):
+            _put(file, name, np.frombuffer(space, np.uint8))
         for data in query:
             about = {
                 "trial": describe_trial(infos[data.trial_id]),

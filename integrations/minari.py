@@ -266,9 +266,9 @@ def _episode(
         seed=None if seed is None or not -(2**63) <= seed < 2**63 else seed,
         observations=concatenate_columns([take_rows(data.observations, rows), following]),
         actions=take_rows(data.actions, rows),
-        rewards=data.rewards[:n],  # type: ignore[arg-type]  # written as an array
-        terminations=data.terminated[:n],  # type: ignore[arg-type]
-        truncations=truncated,  # type: ignore[arg-type]
+        rewards=data.rewards[:n],
+        terminations=data.terminated[:n],
+        truncations=truncated,
         infos=infos,
     )
 

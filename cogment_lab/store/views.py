@@ -112,7 +112,7 @@ def n_steps(data: TrialData, n: int, gamma: float) -> NSteps:
         actions=data.actions,
         rewards=rewards,
         next_observations=take_rows(data.next_observations, last),
-        discounts=gamma ** (last - rows + 1.0),
+        discounts=np.power(gamma, last - rows + 1, dtype=np.float64),
         terminated=data.terminated[last],
     )
 

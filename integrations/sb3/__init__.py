@@ -20,6 +20,11 @@ if importlib.util.find_spec("stable_baselines3") is None:
 if TYPE_CHECKING:
     from cogment_lab.integrations.sb3.callback import TrialCallback
     from cogment_lab.integrations.sb3.fill import fill_replay_buffer
+    from cogment_lab.integrations.sb3.mixed_buffer import (
+        MixedDictReplayBuffer,
+        MixedReplayBuffer,
+        linear_schedule,
+    )
     from cogment_lab.integrations.sb3.replay_buffers import (
         TakeoverDictReplayBuffer,
         TakeoverHerReplayBuffer,
@@ -32,24 +37,30 @@ if TYPE_CHECKING:
 __all__ = [
     "MaskedDictRolloutBuffer",
     "MaskedRolloutBuffer",
+    "MixedDictReplayBuffer",
+    "MixedReplayBuffer",
     "TakeoverDictReplayBuffer",
     "TakeoverHerReplayBuffer",
     "TakeoverNStepReplayBuffer",
     "TakeoverReplayBuffer",
     "TrialCallback",
     "fill_replay_buffer",
+    "linear_schedule",
     "make_trial_vec_env",
 ]
 
 _MODULES = {
     "MaskedDictRolloutBuffer": "rollout_buffers",
     "MaskedRolloutBuffer": "rollout_buffers",
+    "MixedDictReplayBuffer": "mixed_buffer",
+    "MixedReplayBuffer": "mixed_buffer",
     "TakeoverDictReplayBuffer": "replay_buffers",
     "TakeoverHerReplayBuffer": "replay_buffers",
     "TakeoverNStepReplayBuffer": "replay_buffers",
     "TakeoverReplayBuffer": "replay_buffers",
     "TrialCallback": "callback",
     "fill_replay_buffer": "fill",
+    "linear_schedule": "mixed_buffer",
     "make_trial_vec_env": "vec_env",
 }
 

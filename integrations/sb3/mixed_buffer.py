@@ -1,0 +1,194 @@
+"""One batch from two sources: what the learner collects, and trials that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch as th
+from cogment_lab.integrations.sb3.fill import fill_replay_buffer, write_transitions
+from cogment_lab.integrations.sb3.replay_buffers import TakeoverDictReplayBuffer, TakeoverReplayBuffer
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
+
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.store import TrialStore
+
+if TYPE_CHECKING:
+    from cogment_lab.store import TrialInfo
+
+__all__ = ["MixedDictReplayBuffer", "MixedReplayBuffer", "linear_schedule"]
+
+Schedule = Callable[[int], float]
+
+
+class _Mixes(ReplayBuffer):
+    """What both buffers below share; stands before one of ours in their bases."""
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: th.device | str = "auto",
+        n_envs: int = 1,
+        *args: Any,
+        store: TrialStore | str | None = None,
+        ratio: float | Schedule = 0.5,
+        query: Mapping[str, Any] | None = None,
+        stored_size: int = 100_000,
+        refresh_every: int = 1000,
+        actions: Literal["executed", "proposed"] = "executed",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(buffer_size, observation_space, action_space, device, n_envs, *args, **kwargs)
+        if store is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs the store of the trials to mix in: pass "
+                "replay_buffer_kwargs={'store': ...}"
+            )
+        if not callable(ratio):
+            _check_ratio(ratio)
+        if refresh_every < 0 or stored_size < 1:
+            raise ConfigurationError(
+                f"refresh_every={refresh_every} must not be negative, stored_size={stored_size} at least 1"
+            )
+        self.store = store if isinstance(store, TrialStore) else TrialStore(store)
+        self.ratio = ratio
+        self.query = dict(query or {})
+        self.refresh_every = refresh_every
+        self.stored_actions: Literal["executed", "proposed"] = actions
+        plain: type[ReplayBuffer] = (
+            DictReplayBuffer if isinstance(observation_space, spaces.Dict) else ReplayBuffer
+        )
+        self.stored = plain(
+            stored_size, observation_space, action_space, device=device, handle_timeout_termination=True
+        )
+        self.steps = 0
+        self._taken: set[str] = set()
+        self.refresh()
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        """Store one step of every environment; every ``refresh_every`` steps, look for new trials."""
+        super().add(*args, **kwargs)
+        before, self.steps = self.steps, self.steps + self.n_envs
+        if self.refresh_every and before // self.refresh_every != self.steps // self.refresh_every:
+            self.refresh()
+
+    def refresh(self) -> int:
+        """Take in trials that have ended since; return how many steps that are.
+
+        Raises:
+            WrongBufferError: they are of other spaces.
+            CorruptStoreError: their ticks cannot be decoded.
+        """
+        new: list[TrialInfo] = [
+            info for info in self.store.query(**self.query).infos if info.trial_id not in self._taken
+        ]
+        if not new:
+            return 0
+        agent = self.query.get("agent", "gym")
+        names = [info.trial_id for info in new]
+        if self.query.get("only") in ("interventions", "autonomous"):
+            parts = self.store.query(**{**self.query, "trial_ids": names})
+            added = write_transitions(
+                self.stored,
+                (part for part in parts if part.observations is not None),
+                actions=self.stored_actions,
+            )
+        else:
+            added = fill_replay_buffer(
+                self.stored, self.store, trial_ids=names, agent=agent, actions=self.stored_actions
+            )
+        self._taken.update(names)
+        return added
+
+    def stored_share(self) -> float:
+        """Return the share of the next batch that comes from the store: 0 while it has given nothing."""
+        if not self.stored.size():
+            return 0.0
+        share = self.ratio(self.steps) if callable(self.ratio) else self.ratio
+        _check_ratio(share)
+        return float(share)
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> Any:
+        """Return a batch of which ``stored_share()`` is stored steps, rounded to whole ones."""
+        stored = round(batch_size * self.stored_share()) if self.size() else batch_size
+        if not stored or not self.stored.size():
+            return super().sample(batch_size, env)
+        mine = self.stored.sample(stored, env)
+        if stored == batch_size:
+            return mine
+        return _join(super().sample(batch_size - stored, env), mine)
+
+
+class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
+    """A replay buffer whose batches hold stored steps beside the learner's own (RLPD, arXiv:2302.02948).
+
+    The store is read again while learning goes on, so that trials which people finish elsewhere are learned
+    from without a stop. Stored steps never make way for the learner's own: they lie in :attr:`stored`.
+
+    Args:
+        buffer_size: As in Stable-Baselines3, like every argument not named here.
+        observation_space: Not a Dict; see :class:`MixedDictReplayBuffer`.
+        action_space: Box actions are stored in [-1, 1].
+        device: As there.
+        n_envs: As there.
+        *args: Passed on to :class:`TakeoverReplayBuffer`.
+        store: The store, or its path.
+        ratio: Share of stored steps in each batch, or ``schedule(steps) -> share`` of the environment steps
+            so far; while the store has given nothing, all are the learner's.
+        query: Chooses trials, as ``TrialStore.query``; name the environment in a store of several.
+        stored_size: Most stored steps; the oldest make way.
+        refresh_every: Environment steps between two looks into the store; 0 for none.
+        actions: ``"executed"`` or ``"proposed"`` ones of the store.
+        **kwargs: Passed on.
+
+    Raises:
+        ConfigurationError: no store, or a ratio outside [0, 1].
+        WrongBufferError: stored trials are of other spaces.
+
+    Example:
+        >>> from cogment_lab.integrations.sb3 import MixedReplayBuffer
+        >>> kwargs = {"replay_buffer_class": MixedReplayBuffer}
+        >>> options = {"replay_buffer_kwargs": {"store": "demos.db", "ratio": 0.5}}  # SAC(..., **options)
+    """
+
+
+class MixedDictReplayBuffer(_Mixes, TakeoverDictReplayBuffer):
+    """The same for Dict observations."""
+
+
+def linear_schedule(start: float, end: float, steps: int) -> Schedule:
+    """Return a ratio that goes from ``start`` to ``end`` within ``steps`` environment steps."""
+    _check_ratio(start)
+    _check_ratio(end)
+    return _Linear(start, end, steps)
+
+
+class _Linear:
+    def __init__(self, start: float, end: float, steps: int) -> None:
+        self.start, self.end, self.steps = start, end, max(steps, 1)
+
+    def __call__(self, steps: int) -> float:
+        return float(np.interp(steps, (0, self.steps), (self.start, self.end)))
+
+
+def _check_ratio(ratio: float) -> None:
+    if not 0.0 <= ratio <= 1.0:
+        raise ConfigurationError(f"ratio={ratio} is the share of stored steps: between 0 and 1")
+
+
+def _join(first: Any, second: Any) -> Any:
+    """Return two batches of one type as one."""
+    joined: list[Any] = []
+    for one, other in zip(first, second, strict=True):
+        if isinstance(one, dict):
+            joined.append({key: th.cat([one[key], other[key]]) for key in one})
+        elif one is None or other is None:
+            joined.append(None)
+        else:
+            joined.append(th.cat([one, other]))
+    return type(first)(*joined)
