@@ -1,15 +1,20 @@
 """Trials in threads, for people without a browser."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import cogment_lab
 from cogment_lab.humans import WebUI
 from cogment_lab.humans.scripted import scripted_policy
+from cogment_lab.humans.web.app import make_app
+from cogment_lab.humans.web.page_config import PageConfig
 
 DEADLINE = 15.0
 _balance = scripted_policy("CartPole-v1")
@@ -82,3 +87,53 @@ def eventually() -> Callable[..., Any]:
         raise AssertionError(f"{what} did not happen within {deadline} s")
 
     return wait
+
+
+class PageClient:
+    """Speaks HTTP to a page's application, in this process."""
+
+    def __init__(self, config: PageConfig, token: str) -> None:
+        self._app = make_app(config)
+        self._runner = asyncio.Runner()
+        self._lifespan = self._app.router.lifespan_context(self._app)
+        self._runner.run(self._enter())
+        transport = httpx.ASGITransport(self._app)
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", headers={"Authorization": f"Bearer {token}"}
+        )
+
+    async def _enter(self) -> None:
+        await self._lifespan.__aenter__()
+
+    async def _leave(self) -> None:
+        await self._http.aclose()
+        await self._lifespan.__aexit__(None, None, None)
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self._runner.run(self._http.get(path, **more))
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self._runner.run(self._http.post(path, **more))
+
+    def close(self) -> None:
+        self._runner.run(self._leave())
+        self._runner.close()
+
+
+@pytest.fixture
+def open_page(tmp_path: Path) -> Iterator[Callable[..., PageClient]]:
+    """Opens a client of a page for a store; closes them all."""
+    (tmp_path / "seats").mkdir()
+    opened: list[PageClient] = []
+
+    def open_client(store: Path, token: str | None = None) -> PageClient:
+        page_token = "a-token-of-the-page"
+        config = PageConfig(
+            folder=tmp_path / "seats", token=page_token, host="127.0.0.1", port=1, store=store
+        )
+        opened.append(PageClient(config, page_token if token is None else token))
+        return opened[-1]
+
+    yield open_client
+    for client in opened:
+        client.close()

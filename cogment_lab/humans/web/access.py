@@ -63,6 +63,10 @@ class Access:
         digest = hmac.digest(_stretch(self.token), purpose.encode(), "sha256")
         return base64.urlsafe_b64encode(digest[:_TOKEN_BYTES]).decode()
 
+    def is_token_for(self, purpose: str, token: str) -> bool:
+        """Return whether this is the token that :meth:`token_for` gives for that purpose."""
+        return len(token) <= _LONGEST_TOKEN and _equal(token, self.token_for(purpose))
+
     def grant(self, token: str) -> Grant:
         """Return what ``token`` opens, which may be nothing."""
         return Grant(self, token)

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Header, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from cogment_lab.humans.web import lookback
 from cogment_lab.humans.web.guard import Guard
 from cogment_lab.humans.web.page_config import PageConfig
 from cogment_lab.humans.web.rooms import Rooms
@@ -24,6 +25,7 @@ _SITE = Path(__file__).parent / "site"
 _PROTOCOL = "cogment_lab.seat.v1"
 _LONGEST_CLIENT = 64
 _LONGEST_PERSON = 40
+_STORE_PAGES = [{"path": "./trials", "title": "Trials"}, {"path": "./compare", "title": "Compare"}]
 _NO_TOKEN = "this link is not (or no longer) valid: ask for a new one"
 
 
@@ -74,7 +76,7 @@ def make_app(config: PageConfig) -> FastAPI:
                 "all": everything,
                 "store": shelf.name if everything else None,
                 "trials": trials,
-                "pages": [],
+                "pages": _STORE_PAGES if everything and config.store is not None else [],
             }
         )
 
@@ -112,5 +114,7 @@ def make_app(config: PageConfig) -> FastAPI:
         )
         await viewer.serve()
 
+    if config.store is not None:
+        app.include_router(lookback.make_router(config.store, config))
     app.mount("/site", StaticFiles(directory=_SITE), name="site")
     return app

@@ -1,0 +1,73 @@
+// What the trials page and the comparison page share. Text from elsewhere is only ever textContent.
+
+export const $ = (id) => document.getElementById(id);
+
+const query = new URLSearchParams(location.search);
+if (query.get("token")) {
+  sessionStorage.setItem("cogment-token", query.get("token"));
+  query.delete("token"); // the token stays with the tab, not in the address bar
+  history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
+}
+const token = sessionStorage.getItem("cogment-token") ?? "";
+let theme = localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+document.documentElement.dataset.theme = theme;
+
+/** Theme and name are remembered by the browser, as on every page. */
+export function setUpHeader(onTheme = () => {}) {
+  $("theme").addEventListener("click", () => {
+    theme = theme === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    localStorage.setItem("cogment-theme", theme);
+    onTheme();
+  });
+  $("person").value = localStorage.getItem("cogment-person") ?? "";
+  $("person").addEventListener("input", () => localStorage.setItem("cogment-person", $("person").value.trim()));
+}
+
+export function element(tag, text = "", more = {}) {
+  return Object.assign(document.createElement(tag), { textContent: text, ...more });
+}
+
+export function say(text, kind = "error") {
+  $("banner").hidden = !text;
+  $("banner").dataset.kind = kind;
+  $("banner").textContent = text;
+}
+
+/** @returns {Promise<Response>} an answer that is fine; otherwise the banner says why, and this throws. */
+async function ask(path, parameters, options = {}) {
+  const address = `./api/${path}${parameters ? `?${new URLSearchParams(parameters)}` : ""}`;
+  const headers = { Authorization: `Bearer ${token}`, ...(options.body ? { "Content-Type": "application/json" } : {}) };
+  const answer = await fetch(address, { ...options, headers }).catch(() => null);
+  if (answer?.ok) return answer;
+  const said = await answer?.json().catch(() => ({}));
+  let why = "Nobody answers: the server has ended, or cannot be reached.";
+  if (answer?.status === 401) why = "Ask for a new link: this one is not, or no longer, valid.";
+  else if (answer) why = said.error ?? "The server does not take this: look at the values again.";
+  say(why);
+  throw Object.assign(new Error(why), { status: answer?.status ?? 0 });
+}
+
+export const get = async (path, parameters) => (await ask(path, parameters)).json();
+export const post = async (path, content) => (await ask(path, null, { method: "POST", body: JSON.stringify(content) })).json();
+export const getBlob = async (path, parameters) => (await ask(path, parameters)).blob();
+
+/** @returns {Promise<ImageBitmap[]>} the pictures of a film: mark, number, lengths, files. */
+export async function getFilm(path, parameters) {
+  const buffer = await (await ask(path, parameters)).arrayBuffer();
+  const count = new DataView(buffer).getUint32(4, true);
+  const lengths = new DataView(buffer, 8, 4 * count);
+  const files = [];
+  let at = 8 + 4 * count;
+  for (let index = 0; index < count; index++) {
+    const end = at + lengths.getUint32(4 * index, true);
+    files.push(new Blob([buffer.slice(at, end)], { type: "image/jpeg" }));
+    at = end;
+  }
+  return Promise.all(files.map((file) => createImageBitmap(file)));
+}
+
+export function paint(canvas, bitmap) {
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+}
