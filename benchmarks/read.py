@@ -1,19 +1,34 @@
-"""Reading 100,000 stored CartPole transitions into a Stable-Baselines3 replay buffer.
+"""Reading stored transitions: into arrays, into a Stable-Baselines3 buffer, beside Minari, in little memory.
 
-Keys: ``fill_100k_s``, and ``transitions`` that were read.
+Keys: ``arrays_100k_s`` and ``fill_100k_s``, CartPole transitions; ``minari_ratio``, how many times as fast as
+Minari's ``iterate_episodes`` a query yields the same trials (from a dataset that Minari's own function wrote,
+without the infos that our export adds and a query reads as well); ``stream_peak_mb``, the memory of a process that
+goes through ``stream_transitions`` of them (``stream_10m_peak_mb`` where these are ten million: run with
+``--stream 10000000``, which takes some minutes to write).
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 from cogment_lab.integrations.sb3 import fill_replay_buffer
-from common import arguments, median_and_spread, report
+from common import arguments, interleave, median_and_spread, report
 from stable_baselines3.common.buffers import ReplayBuffer
 
 import cogment_lab
+from cogment_lab.store import AgentSpec, StreamSpec
+from cogment_lab.trial.sample import Tick
+
+_EPISODE = 1000
 
 
 def record(path: Path, ticks: int) -> None:
@@ -28,26 +43,136 @@ def record(path: Path, ticks: int) -> None:
     with_store.close()
 
 
+def write_long(path: Path, ticks: int) -> None:
+    """Write trials of 1,000 ticks without an environment."""
+    spec = AgentSpec(gym.spaces.Box(-1, 1, (4,), np.float32), gym.spaces.Discrete(2))
+    with cogment_lab.TrialStore(path) as store:
+        stream = store.open_stream(StreamSpec(env_id="Long-v0", agents={"gym": spec}))
+        recorder = stream.recorder("gym")
+        observation, tick = np.zeros(4, np.float32), Tick()
+        tick.observation, tick.info, tick.reward = observation, {}, 1.0
+        tick.executed_action = tick.proposed_action = 1
+        for trial in range(ticks // _EPISODE):
+            stream.begin(f"t{trial}", seed=trial, rng_state=None, options=None, properties={})
+            for number in range(_EPISODE):
+                observation[0] = tick.number = number
+                tick.truncated = number == _EPISODE - 1
+                recorder.append(tick)
+            stream.end(state="ENDED", end_reason="truncated", last_observations={"gym": observation})
+            store.flush()
+        stream.close()
+
+
+_GO_THROUGH = """
+import resource, sys
+from cogment_lab.store import TrialStore
+with TrialStore(sys.argv[1]) as store:
+    count = sum(len(batch) for batch in store.transitions())
+print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+"""
+
+
+def measure_stream(folder: Path, ticks: int) -> dict[str, Any]:
+    path = folder / "long.db"
+    write_long(path, ticks)
+    done = subprocess.run(
+        [sys.executable, "-c", _GO_THROUGH, str(path)], capture_output=True, text=True, check=True
+    )
+    count, peak = done.stdout.split()
+    assert int(count) == ticks // _EPISODE * _EPISODE, f"{count} of {ticks} transitions came back"
+    key = "stream_10m_peak_mb" if ticks == 10_000_000 else "stream_peak_mb"
+    return {key: float(peak), "stream_transitions": int(count)}
+
+
+def to_arrays(path: Path, ticks: int) -> float:
+    begin = time.perf_counter()
+    with cogment_lab.TrialStore(path) as store:
+        found = [(batch.observations, batch.actions, batch.rewards) for batch in store.transitions()]
+        arrays = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    seconds = time.perf_counter() - begin
+    assert len(arrays[0]) == ticks, f"{len(arrays[0])} of {ticks} transitions came back"
+    return seconds
+
+
+def fill(path: Path, ticks: int) -> float:
+    env = cogment_lab.make("CartPole-v1", store=None)
+    buffer = ReplayBuffer(ticks, env.observation_space, env.action_space, device="cpu")
+    begin = time.perf_counter()
+    with cogment_lab.TrialStore(path) as store:
+        filled = fill_replay_buffer(buffer, store, env_id="CartPole-v1")
+    assert filled == ticks, f"{filled} of {ticks} transitions came back"
+    return time.perf_counter() - begin
+
+
+def iterate_ours(path: Path) -> float:
+    begin = time.perf_counter()
+    with cogment_lab.TrialStore(path) as store:
+        total = sum(data.rewards.sum() + len(data.observations) for data in store.query())
+    assert total > 0
+    return time.perf_counter() - begin
+
+
+def iterate_minari(name: str) -> float:
+    import minari
+
+    begin = time.perf_counter()
+    episodes = minari.load_dataset(name).iterate_episodes()
+    assert sum(episode.rewards.sum() + len(episode.observations) for episode in episodes) > 0
+    return time.perf_counter() - begin
+
+
+def write_minari(path: Path, name: str) -> None:
+    """Write the trials as Minari itself would."""
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+    with cogment_lab.TrialStore(path) as store:
+        episodes = [
+            EpisodeBuffer(
+                observations=np.concatenate([data.observations, data.next_observations[-1:]]),
+                actions=data.actions,
+                rewards=data.rewards,
+                terminations=data.terminated,
+                truncations=data.truncated,
+            )
+            for data in store.query()
+        ]
+    minari.create_dataset_from_buffers(name, episodes, env="CartPole-v1")
+
+
 def main() -> None:
+    stream = 1_000_000
+    if "--stream" in sys.argv:
+        at = sys.argv.index("--stream")
+        stream = int(sys.argv[at + 1])
+        del sys.argv[at : at + 2]
     args = arguments(__doc__, pairs=9)
     ticks = 10_000 if args.quick else 100_000
-    seconds = []
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["MINARI_DATASETS_PATH"] = folder
         path = Path(folder) / "read.db"
         record(path, ticks)
-        env = cogment_lab.make("CartPole-v1", store=None)
-        for _ in range(args.pairs):
-            buffer = ReplayBuffer(
-                ticks, env.observation_space, env.action_space, device="cpu", handle_timeout_termination=True
-            )
-            begin = time.perf_counter()
-            with cogment_lab.TrialStore(path) as store:
-                filled = fill_replay_buffer(buffer, store, env_id="CartPole-v1")
-            seconds.append(time.perf_counter() - begin)
-        assert filled == ticks, f"{filled} of {ticks} transitions came back"
-    median, spread = median_and_spread(seconds)
-    per_100k = median * 100_000 / ticks
-    report({"fill_100k_s": per_100k, "fill_spread_s": spread, "transitions": filled}, args.json)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            write_minari(path, "read-v0")
+        arrays, filled = interleave(args.pairs, lambda: to_arrays(path, ticks), lambda: fill(path, ticks))
+        ours, minaris = interleave(
+            min(args.pairs, 3), lambda: iterate_ours(path), lambda: iterate_minari("read-v0")
+        )
+        streamed = measure_stream(Path(folder), 100_000 if args.quick else stream)
+    scale = 100_000 / ticks
+    fill_median, spread = median_and_spread(filled)
+    report(
+        {
+            "arrays_100k_s": median_and_spread(arrays)[0] * scale,
+            "fill_100k_s": fill_median * scale,
+            "fill_spread_s": spread * scale,
+            "minari_ratio": median_and_spread(minaris)[0] / median_and_spread(ours)[0],
+            **streamed,
+            "transitions": ticks,
+        },
+        args.json,
+    )
 
 
 if __name__ == "__main__":
