@@ -1,10 +1,13 @@
-"""From people's trials to the next agent: record them, learn offline by IQL, go on on line by SAC, draw it.
+"""From people's trials to the next agent: record, export to Minari, learn offline by IQL, go on by SAC, draw.
 
 The people are simulated: a clumsy player, and a teacher who takes over when the pendulum falls, late and with
-errors. ``--quick`` shortens everything to see that it runs. Writes ``runs/offline.png``.
+errors. ``--quick`` shortens everything to see that it runs. Writes ``runs/offline.png``, and all
+else to a folder of its own beside it.
 """
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import gymnasium as gym
@@ -38,12 +41,16 @@ def main() -> None:
     trials, gradient_steps, steps, evaluations, plays = (
         (2, 20, 40, 2, 1) if is_quick else (40, 5000, 4000, 8, 5)
     )
-    folder = Path("runs/offline")
+    folder = Path("runs") / time.strftime("offline-%Y%m%d-%H%M%S")
+    os.environ["MINARI_DATASETS_PATH"] = str(folder.absolute() / "minari")
     with cogment_lab.TrialStore(folder / "people.db") as store:
         person = scripted_human(ENV_ID, reaction_ticks=3, error_rate=0.1)
         actors = {"gym": clumsy, "teacher": person}
         ids = cogment_lab.run(ENV_ID, actors, trials, seed=1, store=store)
         recorded = float(np.mean([store.info(trial_id).total_reward for trial_id in ids]))
+
+        dataset = store.to_minari("pendulum/people-v0", trial_ids=ids)
+        print(f"{dataset.total_steps} steps of {dataset.total_episodes} trials in {folder}/minari")
 
         offline = IQL("MlpPolicy", store, learning_rate=1e-3, tau=0.02, policy_kwargs=dict(LAYERS), seed=1)
         offline.learn(gradient_steps)
