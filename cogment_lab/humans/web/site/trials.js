@@ -5,13 +5,15 @@ import { openTrial } from "./trial.js";
 const COLUMNS = [
   ["trial_id", "trial"], ["env_id", "environment"], ["n_ticks", "ticks"], ["total_reward", "return"], ["helped", "helped"], ["state", "state"], ["started", "started"],
 ];
+const NUMBERS = new Set(["n_ticks", "total_reward", "helped"]);
 const asked = { search: "", env: "", state: "", sort: "started", down: true, page: 0 };
 let newest = 0;
 
 function heads() {
   return COLUMNS.map(([key, title]) => {
     const head = element("th", "", { scope: "col" });
-    if (key === "state") return Object.assign(head, { textContent: title });
+    if (NUMBERS.has(key)) head.className = "number";
+    if (key === "state") return Object.assign(head, { textContent: title, className: "unsorted" });
     const isSorted = asked.sort === key;
     if (isSorted) head.setAttribute("aria-sort", asked.down ? "descending" : "ascending");
     const button = element("button", `${title}${isSorted ? (asked.down ? " ▼" : " ▲") : ""}`);
@@ -30,8 +32,9 @@ function row(trial) {
   const first = element("td");
   first.append(element("a", trial.trial_id, { href: `./trials?trial=${encodeURIComponent(trial.trial_id)}` }));
   const helped = trial.n_ticks ? `${Math.round((100 * trial.n_interventions) / trial.n_ticks)} %` : "";
+  const number = { className: "number" };
   const when = new Date(1000 * trial.started).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
-  made.append(first, element("td", trial.env_id), element("td", trial.n_ticks.toLocaleString()), element("td", trial.total_reward?.toFixed(1) ?? "–"), element("td", helped), element("td", trial.state.toLowerCase()), element("td", when));
+  made.append(first, element("td", trial.env_id), element("td", trial.n_ticks.toLocaleString(), number), element("td", trial.total_reward?.toFixed(1) ?? "–", number), element("td", helped, number), element("td", trial.state.toLowerCase()), element("td", when));
   return made;
 }
 

@@ -1,0 +1,105 @@
+"""The trials page in a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import cogment_lab
+from cogment_lab.humans import SimulatedHuman, WebUI
+
+pytestmark = pytest.mark.browser
+DEADLINE_MS = 40_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.db"
+    seen = [0]
+
+    def gate(observation: Any, proposed: Any) -> bool:
+        seen[0] += 1
+        return 3 <= seen[0] % 10 < 6
+
+    env = cogment_lab.make(
+        "CartPole-v1", teacher=SimulatedHuman(lambda _: 1, gate=gate), store=path, max_episode_steps=10
+    )
+    env.acknowledge_takeovers("this test")
+    for seed in (1, 2):
+        env.reset(seed=seed)
+        for tick in range(10):
+            _, _, terminated, truncated, _ = env.step(tick % 2)
+            if terminated or truncated:
+                break
+    env.close()
+    return path
+
+
+@pytest.fixture
+def ui(store: Path) -> Iterator[WebUI]:
+    with WebUI(port=0, store=store) as opened:
+        yield opened
+
+
+def address(ui: WebUI, path: str) -> str:
+    return f"http://127.0.0.1:{ui.port}/{path}{'&' if '?' in path else '?'}token={ui.token}"
+
+
+def test_a_trial_is_found_looked_at_and_labelled(page: Page, ui: WebUI) -> None:
+    page.goto(address(ui, "trials"))
+    rows = page.locator("#rows tr")
+    expect(rows).to_have_count(2)
+    page.locator("#search").fill("no such thing")
+    expect(page.locator("#nothing")).to_have_text("No trial fits.")
+    page.locator("#search").fill("CartPole")
+    expect(rows).to_have_count(2)
+    page.locator("#heads button", has_text="ticks").press("Enter")
+    expect(page.locator("#heads th[aria-sort=descending]")).to_contain_text("ticks")
+    rows.first.locator("a").press("Enter")
+    expect(page.locator('[data-as="webp"]')).to_be_enabled(timeout=DEADLINE_MS)
+    expect(page.locator("#source")).to_contain_text("agrees with the record")
+    expect(page.locator("#bands .correcting").first).to_be_attached()
+    assert "token" not in page.url
+    page.locator("#name").click()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#tick")).to_have_text("4")
+    page.keyboard.press("i")
+    expect(page.locator("#from")).to_have_value("4")
+    page.locator("#to").fill("5")
+    page.locator("#person").fill("<b>Ann</b>")
+    page.locator("#kind").select_option("note")
+    page.locator("#value").fill("<img src=x onerror=alert(1)>")
+    page.locator("#value").press("Enter")
+    label = page.locator("#labels li")
+    expect(label).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(label).to_contain_text("<b>Ann</b>")
+    assert page.locator("#labels img").count() == 0
+    with page.expect_download() as download:
+        page.locator('[data-as="json"]').click()
+    assert download.value.suggested_filename.endswith(".json")
+    page.get_by_label("Withdraw").click()
+    expect(label).to_have_count(0)
+
+
+def test_a_bad_value_is_said_and_kept_out(page: Page, ui: WebUI) -> None:
+    page.goto(address(ui, "trials"))
+    page.locator("#rows a").first.click()
+    expect(page.locator("#tick")).to_have_text("0")
+    page.locator("#value").fill("very good")
+    page.locator("#value").press("Enter")
+    expect(page.locator("#banner")).to_contain_text("rating")
+    page.locator("#kind").select_option("correction")
+    page.locator("#value").fill("7")
+    page.locator("#value").press("Enter")
+    expect(page.locator("#banner")).to_contain_text("no action of Discrete(2)")
+    expect(page.locator("#labels li")).to_have_count(0)
+
+
+def test_unknown_trials_and_old_links_say_so(page: Page, ui: WebUI) -> None:
+    page.goto(address(ui, "trials?trial=../../etc/passwd"))
+    expect(page.locator("#banner")).to_contain_text("no trial")
+    page.goto(address(ui, "trials").replace(ui.token, "old-old-old"))
+    expect(page.locator("#banner")).to_contain_text("Ask for a new link")
