@@ -105,6 +105,28 @@ def test_a_second_serve_says_where_the_first_is(serving: subprocess.Popen[str], 
     )
 
 
+def test_a_store_brings_its_pages_and_a_link_that_only_compares(tmp_path: Path) -> None:
+    with WebUI(port=0, store=tmp_path / "s.db") as ui:
+        assert [page["path"] for page in lobby(ui)["pages"]] == ["./trials", "./compare"]
+        base = f"http://127.0.0.1:{ui.port}"
+        everything = {"Authorization": f"Bearer {ui.token}"}
+        compares = {"Authorization": f"Bearer {ui.compare_url.split('token=')[1]}"}
+        for path, headers, status in (
+            ("/trials", {}, 200),
+            ("/compare", {}, 200),
+            ("/api/trials", {}, 401),
+            ("/api/trials", compares, 401),
+            ("/api/trials", everything, 200),
+            ("/api/compare/queues", {}, 401),
+            ("/api/compare/queues", compares, 200),
+            ("/api/seats", compares, 401),
+        ):
+            assert httpx.get(base + path, headers=headers).status_code == status, path
+    with WebUI(port=0) as ui:
+        assert lobby(ui)["pages"] == []
+        assert httpx.get(f"http://127.0.0.1:{ui.port}/trials").status_code == 404
+
+
 def test_the_meeting_place_is_this_users_alone(tmp_path: Path) -> None:
     with WebUI(port=0, store=tmp_path / "own.db") as ui:
         path = tmp_path / "own.db.web"
