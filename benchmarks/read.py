@@ -1,9 +1,9 @@
 """Reading stored transitions: into arrays, into a Stable-Baselines3 buffer, beside Minari, in little memory.
 
 Keys: ``arrays_100k_s`` and ``fill_100k_s``, CartPole transitions; ``minari_ratio``, how many times as fast as
-Minari's ``iterate_episodes`` a query yields the same trials (from a dataset that Minari's own function wrote,
-without the infos that our export adds and a query reads as well); ``stream_peak_mb``, the memory of a process that
-goes through ``stream_transitions`` of them (``stream_10m_peak_mb`` where these are ten million: run with
+Minari's ``iterate_episodes`` a query yields the same trials (from a dataset that Minari's own function
+wrote, without the infos that our export adds and a query reads as well); ``stream_peak_mb``, the memory of a
+process that goes through ``stream_transitions`` of them (``stream_10m_peak_mb`` where these are ten million: run with
 ``--stream 10000000``, which takes some minutes to write).
 """
 
@@ -64,11 +64,13 @@ def write_long(path: Path, ticks: int) -> None:
 
 
 _GO_THROUGH = """
-import resource, sys
+import re, sys
 from cogment_lab.store import TrialStore
 with TrialStore(sys.argv[1]) as store:
     count = sum(len(batch) for batch in store.transitions())
-print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+# Not ru_maxrss, which starts from the memory of the process that this one was forked from.
+with open("/proc/self/status") as status:
+    print(count, int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1]) / 1e3)
 """
 
 
