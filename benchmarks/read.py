@@ -1,9 +1,9 @@
 """Reading stored transitions: into arrays, into a Stable-Baselines3 buffer, beside Minari, in little memory.
 
 Keys: ``arrays_100k_s`` and ``fill_100k_s``, CartPole transitions; ``minari_ratio``, how many times as fast as
-Minari's ``iterate_episodes`` a query yields the same trials (from a dataset that Minari's own function
-wrote, without the infos that our export adds and a query reads as well); ``stream_peak_mb``, the memory of a
-process that goes through ``stream_transitions`` of them (``stream_10m_peak_mb`` where these are ten million: run with
+Minari's ``iterate_episodes`` a query yields the same trials (from a dataset that Minari's own function wrote,
+without the infos that our export adds and a query reads as well); ``stream_peak_mb``, the memory of a process
+that goes through ``stream_transitions`` of them (``stream_10m_peak_mb`` where these are ten million: run with
 ``--stream 10000000``, which takes some minutes to write).
 """
 
