@@ -77,7 +77,8 @@ function sit(seat) {
   function showOverlay(status, finished) {
     if (status.countdown) return view.overlay("Get ready", [], String(status.countdown));
     if (!finished) return view.overlay("");
-    const lines = [`${status.trial_number + 1} trials · ${status.all_ticks} ticks`];
+    const count = status.trial_number + 1;
+    const lines = [`${count} ${count === 1 ? "trial" : "trials"} · ${status.all_ticks} ticks`];
     const help = status.all_ticks ? ((100 * status.all_helped_ticks) / status.all_ticks).toFixed(1) : "0";
     if (role() === "teacher") lines.push(`${status.all_takeovers} takeovers, ${help} % of the ticks were yours`);
     return view.overlay(status.learns ? "Training finished" : "That was all. Thank you.", lines, "", [["Open trials", "./lobby"], ["Play again", location.href]]);
