@@ -21,6 +21,8 @@ _TEXTS = ("env", "actor", "only", "damaged")
 def parse_query(given: Sequence[str]) -> dict[str, Any]:
     """Return arguments of ``TrialStore.query`` from ``NAME=VALUE``; other names are the trials' properties.
 
+    ``trial=ID`` may be there several times.
+
     Raises:
         ConfigurationError: text without ``=``, or a number that is none.
     """
@@ -36,6 +38,8 @@ def parse_query(given: Sequence[str]) -> dict[str, Any]:
                 raise ConfigurationError(f"--query {text!r}: {value!r} is no number") from None
         elif name == "labelled":
             query[name] = {"true": True, "false": False}.get(value, value)
+        elif name == "trial":
+            query.setdefault("trial_ids", []).append(value)
         elif name in _TEXTS:
             query[name] = value
         else:

@@ -4,9 +4,11 @@ import io
 import json
 import sqlite3
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import minari
 import pytest
 from PIL import Image
 
@@ -182,6 +184,21 @@ def test_json_holds_everything(client: Any, trials: list[str]) -> None:
     name = answer.headers["content-disposition"]
     assert name.endswith('.json"') and "/" not in name and ".." not in name
     assert client.get("/api/trial/download", params={"trial": trials[0], "as": "../x"}).status_code == 400
+
+
+def test_one_trial_as_a_minari_dataset(
+    client: Any, trials: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client.get("/api/trial/download", params={"trial": trials[1], "as": "minari"})
+    assert answer.status_code == 200, answer.content
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        archive.extractall(tmp_path / "minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    (folder,) = (tmp_path / "minari").iterdir()
+    dataset = minari.load_dataset(folder.name)
+    assert (dataset.total_episodes, dataset.total_steps) == (1, 12)
+    (episode,) = dataset.iterate_episodes()
+    assert episode.infos["is_intervention"].sum() == 4
 
 
 def test_what_cannot_be_rendered_says_why(open_page: Any, path: Path, trials: list[str]) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +26,11 @@ from cogment_lab.store import TrialStore
 
 __all__ = ["download"]
 
-_KINDS = ("json", "mp4", "webp")
+_KINDS = ("json", "minari", "mp4", "webp")
 _FPS = 30.0
 _MOST_TICKS = 200_000
 _MOST_ANIMATED = 600
+_EXPORT_SECONDS = 120.0
 
 
 def download(store: TrialStore, films: Films, trial_id: str, agent: str, kind: str) -> tuple[str, str, bytes]:
@@ -36,11 +41,12 @@ def download(store: TrialStore, films: Films, trial_id: str, agent: str, kind: s
         films: Hold its pictures, for ``mp4`` and ``webp``.
         trial_id: The trial.
         agent: Whose pictures; the first agent's where it is empty.
-        kind: ``json`` (all agents' ticks, infos, events and labels), ``mp4`` or ``webp`` (the film).
+        kind: ``json`` (all agents' ticks, infos, events and labels), ``minari`` (a data set with this one
+            episode, zipped), ``mp4`` or ``webp`` (the film).
 
     Raises:
         AnnotationError: the pictures were not loaded.
-        ConfigurationError: an unknown kind, or a trial too long for JSON.
+        ConfigurationError: an unknown kind, a trial too long for JSON, or one that Minari cannot hold.
         MissingExtraError: mp4 needs the ``video`` extra.
         TrialNotFoundError: there is no such trial.
     """
@@ -50,6 +56,9 @@ def download(store: TrialStore, films: Films, trial_id: str, agent: str, kind: s
     name = f"{_file_name(trial_id)}.{kind}"
     if kind == "json":
         return name, "application/json", _as_json(store, trial_id)
+    if kind == "minari":
+        agent = agent_of(info, agent)
+        return f"{_file_name(trial_id)}.zip", "application/zip", _as_minari(store, trial_id, agent)
     film = films.ready(trial_id, agent_of(info, agent))
     fps = float(info.parameters.get("fps") or _FPS)
     if kind == "mp4":
@@ -85,6 +94,33 @@ def _as_json(store: TrialStore, trial_id: str) -> bytes:
         "labels": [asdict(label) for label in store.labels(trial_id, history=True)],
     }
     return json.dumps(plain(content), separators=(",", ":")).encode()
+
+
+def _as_minari(store: TrialStore, trial_id: str, agent: str) -> bytes:
+    """Return a zipped data set; written by the command, for Minari's folder is its process's."""
+    with tempfile.TemporaryDirectory(prefix="cogment_lab-minari-") as folder:
+        name = f"{_file_name(trial_id)}-v0"
+        command = [
+            *(sys.executable, "-m", "cogment_lab.cli.main", "export", store.path, "--to", "minari"),
+            *("--id", name, "--agent", agent, "--query", f"trial={trial_id}"),
+        ]
+        environment = {**os.environ, "MINARI_DATASETS_PATH": folder}
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=_EXPORT_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise ConfigurationError(
+                f"writing the data set takes more than {_EXPORT_SECONDS:.0f} s: use `cogmentlab export`"
+            ) from None
+        if done.returncode:
+            raise ConfigurationError(f"the trial cannot be a Minari data set: {done.stderr.strip()[-500:]}")
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            root = Path(folder) / name
+            for path in sorted(each for each in root.rglob("*") if each.is_file()):
+                archive.write(path, path.relative_to(folder))
+        return buffer.getvalue()
 
 
 def _decoded(pictures: Sequence[bytes]) -> list[Image.Image]:

@@ -156,7 +156,7 @@ async function submit(event) {
 }
 
 async function save(as) {
-  const kinds = { json: "json", mp4: "mp4", webp: "webp" };
+  const kinds = { json: "json", minari: "zip", mp4: "mp4", webp: "webp" };
   const blob = await getBlob("trial/download", { trial: trial.trial_id, agent: trial.agent, as }).catch(() => null);
   if (!blob) return;
   const link = element("a", "", { href: URL.createObjectURL(blob), download: `${trial.trial_id.replace(/[^\w-]+/g, "_")}.${kinds[as]}` });
