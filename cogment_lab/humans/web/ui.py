@@ -164,7 +164,14 @@ class WebUI:
 
         return SeatFrame(self.link(seat) if seat is not None else self.url, width, height)
 
-    def seat(self, role: str, name: str | None = None, keymap: Any = None, patience: float = 30.0) -> WebSeat:
+    def seat(
+        self,
+        role: str,
+        name: str | None = None,
+        keymap: Any = None,
+        patience: float = 30.0,
+        show_proposal: bool = True,
+    ) -> WebSeat:
         """Return a seat on this page.
 
         Args:
@@ -174,6 +181,8 @@ class WebUI:
             keymap: ``["no-op", "ArrowLeft", ...]``, ``{"ArrowLeft": action}`` or a :class:`KeyMap`; ``None``
                 takes the shipped one for the environment.
             patience: Seconds that a turn-based environment waits for a key.
+            show_proposal: Whether the person sees what the player is about to do, until they say otherwise;
+                whether it was shown is in the record.
 
         Raises:
             ConfigurationError: an unknown role, or a name that is no plain word.
@@ -190,7 +199,7 @@ class WebUI:
                 name = self._offered[role] = offer_free_seat(self._folder, role)
         offer_seat(self._folder, name, role)
         self._offered.setdefault(name, name)
-        return WebSeat(self._folder, name, role, keymap, patience)
+        return WebSeat(self._folder, name, role, keymap, patience, show_proposal)
 
     def start(self) -> None:
         """Join the running page of the store, or start the server's process, where that was not done yet.
