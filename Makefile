@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/cogmentlab demo $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 # The namespace is complete only when installed (integrations/ and algorithms/ are mapped into it), so mypy reads a
 # built wheel.

@@ -68,3 +68,4 @@ async def join(
         raise ServiceError(f"cannot join trial {trial_id!r}: {error}") from error
     finally:
         call.cancel()
+        await stream.close()

@@ -136,6 +136,8 @@ class RemoteTrial:
                     timeout=timeout,
                 )
         self._call.cancel()
+        if self._stream is not None:
+            await self._stream.close()
 
     def _reason(self) -> str:
         if self._details:

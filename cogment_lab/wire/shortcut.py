@@ -76,6 +76,7 @@ class _Pipe(asyncio.Protocol):
         self._arrival: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._closed = self._full = False
+        self._gone: asyncio.Future[None] = self._loop.create_future()
 
     async def read(self) -> Any:
         """Return the next message, ``EOF`` at the end."""
@@ -115,10 +116,16 @@ class _Pipe(asyncio.Protocol):
         while self._room is not None:
             await asyncio.wait((self._room,))
 
-    def close(self) -> None:
+    def begin_to_close(self) -> None:
         """Send what is on its way, then close."""
         if self._transport is not None:
             self._transport.close()
+
+    async def close(self) -> None:
+        """Close, and wait until that is done."""
+        self.begin_to_close()
+        if not self._closed:
+            await asyncio.wait((self._gone,), timeout=_REASON_S)
 
     # what the event loop calls
 
@@ -168,6 +175,7 @@ class _Pipe(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Note the end."""
         self._closed = True
+        self._gone.set_result(None)
         self.resume_writing()
         self._wake()
 
@@ -242,7 +250,7 @@ class _Offer:
 
     def _connected(self, pipe: _Pipe) -> None:
         if self._settled.is_set():  # the call was quicker, or somebody else came
-            pipe.close()
+            pipe.begin_to_close()
         else:
             self._settle(pipe)
 
@@ -257,7 +265,7 @@ class _Offer:
         if not self._settled.is_set():
             self._settle(self)
         if isinstance(self._way, _Pipe):
-            self._way.close()
+            self._way.begin_to_close()
 
 
 async def answer_offers(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Any, bool]:
@@ -311,7 +319,7 @@ async def settle(call: Any, stream: FrameStream[Any, Any]) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # over: reading tells why
             await call.write(_CANNOT)
         return
-    call.add_done_callback(lambda call: pipe.close() if call.cancelled() else None)
+    call.add_done_callback(lambda call: pipe.begin_to_close() if call.cancelled() else None)
     stream.reroute(pipe)
 
 

@@ -97,15 +97,21 @@ class FrameStream(Generic[In, Out]):
         self.bundled = False
         self.error: BaseException | None = None
         self._call = call
+        self._detour: Any = None
         self._frame, self._bundle = incoming
         self._read_any = self._wrote_any = not expects_init
         self._waiting: list[Out] = []
         self._writing = False
         self._drained: asyncio.Event | None = None
 
-    def reroute(self, call: Any) -> None:
-        """Read from and write to ``call`` from now on; nothing may be on its way."""
-        self._call = call
+    def reroute(self, detour: Any) -> None:
+        """Read from and write to ``detour`` from now on; nothing may be on its way."""
+        self._call = self._detour = detour
+
+    async def close(self) -> None:
+        """Close what the stream was rerouted to; the call is its owner's to end."""
+        if self._detour is not None:
+            await self._detour.close()
 
     async def read(self) -> Sequence[In]:
         """Return the next frames; nothing when the peer closed the stream or is gone."""

@@ -167,10 +167,10 @@ def branch(
     Example:
         >>> import cogment_lab
         >>> with cogment_lab.TrialStore(":memory:") as store:
-        ...     (trial,) = cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store=store)
-        ...     env = branch(store, trial.trial_id, 3)
+        ...     (trial_id,) = cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store=store)
+        ...     env = branch(store, trial_id, 3)
         ...     observation, info = env.reset()
-        ...     bool((observation == store.load(trial.trial_id)["gym"].observations[3]).all())
+        ...     bool((observation == store.load(trial_id)["gym"].observations[3]).all())
         True
     """
     info, data = _load(store, trial_id)
