@@ -11,6 +11,7 @@ import base64
 import contextlib
 import io
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastapi.responses import HTMLResponse
 from PIL import Image
 
 from cogment_lab.core import CogmentActor
+from cogment_lab.errors import PortInUseError
 
 __all__ = ["serve_page"]
 
@@ -39,7 +41,7 @@ class _PageActor(CogmentActor[Any, Any]):
         self._seconds = 1.0 / fps if fps > 0 else None
         self._said = next(iter(keys), "no-op")
         self._heard = asyncio.Event()
-        self._sockets: set[WebSocket] = set()
+        self._pages: set[WebSocket] = set()
 
     async def act(self, observation: Any, rendered_frame: Any = None) -> Any:
         """Send the observation, wait a tick, and return what the page said last."""
@@ -55,31 +57,41 @@ class _PageActor(CogmentActor[Any, Any]):
         """Send the last observation."""
         await self._show(observation, rendered_frame)
 
-    async def listen(self, socket: WebSocket) -> None:
+    async def listen(self, page: WebSocket) -> None:
         """Hear one page until it closes."""
-        await socket.accept()
-        self._sockets.add(socket)
+        await page.accept()
+        self._pages.add(page)
         try:
             while True:
-                self._said = await socket.receive_text()
+                self._said = await page.receive_text()
                 self._heard.set()
         except WebSocketDisconnect:
             self._said = next(iter(self._keys), "no-op")
         finally:
-            self._sockets.discard(socket)
+            self._pages.discard(page)
 
     async def _show(self, observation: Any, frame: Any) -> None:
         message = {"observation": _plain(observation), "image": None if frame is None else _data_url(frame)}
-        for socket in list(self._sockets):
+        for page in list(self._pages):
             with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-                await socket.send_json(message)
+                await page.send_json(message)
 
 
 @contextlib.asynccontextmanager
 async def serve_page(
     page: str, port: int, keys: Mapping[str, Any], fps: float
 ) -> AsyncIterator[CogmentActor[Any, Any]]:
-    """Serve ``page`` on loopback; yield the actor that it plays."""
+    """Serve ``page`` on loopback; yield the actor that it plays.
+
+    Raises:
+        PortInUseError: something else listens on ``port``.
+    """
+    try:
+        listener = socket.create_server(("127.0.0.1", port))  # from now on connections wait, none is refused
+    except OSError as error:
+        raise PortInUseError(
+            f"the page cannot have port {port}: {error.strerror}; choose another one"
+        ) from None
     actor = _PageActor(keys, fps)
     app = FastAPI()
 
@@ -88,11 +100,11 @@ async def serve_page(
         return page
 
     @app.websocket("/ws")
-    async def socket(websocket: WebSocket) -> None:
+    async def play(websocket: WebSocket) -> None:
         await actor.listen(websocket)
 
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    serving = asyncio.create_task(server.serve())
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield actor
     finally:
