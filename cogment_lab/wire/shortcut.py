@@ -193,20 +193,27 @@ class _Offer:
         folder = tempfile.mkdtemp(prefix="cogment-lab-")
         self.path = str(Path(folder) / "stream")
         self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._listener: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._connecting: asyncio.Task[Any] | None = None
         self._began = self._wrote = False
         self._rest: asyncio.Future[Any] = self._loop.create_future()
         self._reader: Driven[None] | None = None
         self._way: Any = None  # what carries the frames, once that is settled
         self._settled = asyncio.Event()
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Listen; raise OSError where that cannot be done."""
+        listener = socket.socket(socket.AF_UNIX)
         try:
-            self._listener = await self._loop.create_unix_server(self._accept, self.path, backlog=1)
+            listener.bind(self.path)
+            listener.listen(1)
         except OSError:
+            listener.close()
             self._remove_folder()
             raise
+        listener.setblocking(False)
+        self._listener = listener
+        self._loop.add_reader(listener, self._accept)
         self._context.add_done_callback(lambda _: self._close())  # type: ignore[arg-type]
 
     async def read(self) -> Any:
@@ -245,8 +252,25 @@ class _Offer:
         if not self._settled.is_set():
             self._settle(self)
 
-    def _accept(self) -> _Pipe:
-        return _Pipe(lambda: asyncio.shield(self._rest), self._connected)
+    def _accept(self) -> None:
+        """Take the connection that waits; asyncio's own server minds being closed meanwhile."""
+        assert self._listener is not None
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # whoever it was is gone again
+            return
+        self._stop_listening()
+        connecting = self._loop.connect_accepted_socket(
+            lambda: _Pipe(lambda: asyncio.shield(self._rest), self._connected), connection
+        )
+        self._connecting = self._loop.create_task(connecting)
+
+    def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._loop.remove_reader(listener)
+            listener.close()
+        self._remove_folder()
 
     def _connected(self, pipe: _Pipe) -> None:
         if self._settled.is_set():  # the call was quicker, or somebody else came
@@ -257,9 +281,7 @@ class _Offer:
     def _settle(self, way: Any) -> None:
         self._way = way
         self._settled.set()
-        if self._listener is not None:
-            self._listener.close()
-        self._remove_folder()
+        self._stop_listening()
 
     def _close(self) -> None:
         if not self._settled.is_set():
@@ -277,7 +299,7 @@ async def answer_offers(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[An
     metadata = context.invocation_metadata()
     if not offers_bundles(metadata):
         return context, False
-    offer = await _make_offer(context) if any(key == SHORTCUT for key, _ in metadata or ()) else None
+    offer = _make_offer(context) if any(key == SHORTCUT for key, _ in metadata or ()) else None
     if offer is None:
         await context.send_initial_metadata(BUNDLES)
         return context, True
@@ -285,14 +307,14 @@ async def answer_offers(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[An
     return offer, True
 
 
-async def _make_offer(context: grpc.aio.ServicerContext[Any, Any]) -> _Offer | None:
+def _make_offer(context: grpc.aio.ServicerContext[Any, Any]) -> _Offer | None:
     is_near = context.peer().startswith(("ipv4:127.", "ipv6:%5B::1%5D", "ipv6:[::1]", "unix:"))
     is_encrypted = b"ssl" in (context.auth_context().get("transport_security_type") or ())
     if not (_is_wanted() and is_near) or is_encrypted:  # who asked for TLS gets it
         return None
     try:
         offer = _Offer(context)
-        await offer.open()
+        offer.open()
     except OSError:  # no room for temporary files, or a path too long for a socket
         return None
     return offer

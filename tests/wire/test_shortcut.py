@@ -1,11 +1,10 @@
 """Streams between two of our own processes on one machine leave gRPC after their first frames."""
 
 import asyncio
-import glob
 import os
 import stat
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,12 @@ Server = Callable[[FrameStream[Any, Any], Any], Awaitable[None]]
 Client = Callable[[FrameStream[Any, Any], Any], Awaitable[None]]
 
 
-def folders() -> set[str]:
-    return set(glob.glob(f"{tempfile.gettempdir()}/cogment-lab-*"))
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
+        assert not os.listdir(folder)  # nothing is left behind
 
 
 def run(serve: Server, use: Client, metadata: Any = OFFERS) -> None:
@@ -62,9 +65,7 @@ def run(serve: Server, use: Client, metadata: Any = OFFERS) -> None:
             await use(stream, call)
         await server.stop(0.5)
 
-    before = folders()
     asyncio.run(main())
-    assert folders() <= before
 
 
 async def echo(stream: FrameStream[Any, Any], context: Any) -> None:
