@@ -73,10 +73,10 @@ class AgentTrial:
     failure: str | None = None
     recorder: Recorder | None = None
 
-    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+    def event(self, kind: str, data: Mapping[str, Any], trial_id: str | None = None) -> None:
         """Keep something that the seat was told in the trial's record."""
         if self.recorder is not None:
-            self.recorder.event(max(self.tick.number, 0), kind, data)
+            self.recorder.event(max(self.tick.number, 0), kind, data, trial_id)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""

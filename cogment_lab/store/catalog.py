@@ -162,15 +162,18 @@ class TrialCatalog:
         found = self._database.query("SELECT count(*) FROM trials")
         return int(found[0][0]) if found else 0
 
-    def events(self, trial_id: str) -> list[TrialEvent]:
-        """Return what happened between the ticks of a trial, in order.
+    def events(self, trial_id: str, *, kind: str | None = None) -> list[TrialEvent]:
+        """Return what happened between the ticks of a trial, in order; only what is of a kind, if given.
 
         Raises:
             TrialNotFoundError: there is no such trial.
             CorruptStoreError: the stored data cannot be decoded.
         """
-        sql = "SELECT tick, kind, data, time FROM events WHERE trial = ? ORDER BY id"
-        found = self._database.query(sql, (self.row_id(trial_id),))
+        sql = (
+            "SELECT tick, kind, data, time FROM events WHERE trial = ?1 AND kind = coalesce(?2, kind)"
+            " ORDER BY id"
+        )
+        found = self._database.query(sql, (self.row_id(trial_id), kind))
         try:
             return [TrialEvent(tick, kind, decode_info(data), time) for tick, kind, data, time in found]
         except ValueError as error:

@@ -41,7 +41,10 @@ _WRITE_TRIAL = (
     " n_takeovers = excluded.n_takeovers, terminated = excluded.terminated, truncated = excluded.truncated,"
     " ended = excluded.ended, last_observations = excluded.last_observations"
 )
-_INSERT_EVENT = "INSERT INTO events (trial, tick, kind, data, time) VALUES (?, ?, ?, ?, ?)"
+_INSERT_EVENT = (  # a trial without ticks may have left no record for what is said of it afterwards
+    "INSERT INTO events (trial, tick, kind, data, time)"
+    " SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM trials WHERE id = ?1)"
+)
 
 
 class _OpenTrial:
@@ -235,12 +238,10 @@ class StreamLedger:
                 trial.n_takeovers += takeovers
 
     def _events(self, events: list[Event]) -> list[tuple[Any, ...]]:
-        rows = []
-        for number, tick, kind, data, at in events:
+        for number, *_ in events:
             if (trial := self._open.get(number)) is not None:
                 trial.changed = True
-                rows.append((self._stream << TRIAL_BITS | number, tick, kind, data, at))
-        return rows
+        return [(self._stream << TRIAL_BITS | number, *event) for number, *event in events]
 
     def _end(self, end: Ended) -> tuple[Any, ...] | None:
         """Return the row of a trial that ended; ``None`` if nothing happened in it, or it is not ours."""

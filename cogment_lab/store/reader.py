@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.pending import split_last_observations
 from cogment_lab.store.rows import CONTEXT, decode_feedback
 from cogment_lab.store.trial_data import TrialData
+from cogment_lab.trial.sample import LATE_FEEDBACK, Feedback
 from cogment_lab.trial.takeover import DECIDED_BY, Phase
 
 __all__ = ["load_trial"]
@@ -29,6 +31,7 @@ def load_trial(catalog: TrialCatalog, chunks: ChunkSource, trial_id: str) -> dic
     # Before the chunks: a trial that runs may get more ticks, and must not lose its last ones.
     trial, state, packed = catalog.row(trial_id)
     stream = catalog.stream(trial >> TRIAL_BITS)
+    late = catalog.events(trial_id, kind=LATE_FEEDBACK)
     try:
         last = split_last_observations(packed or b"") or [None] * len(stream.layouts)
         data = {}
@@ -37,9 +40,17 @@ def load_trial(catalog: TrialCatalog, chunks: ChunkSource, trial_id: str) -> dic
             packed = last[agent]
             final = None if packed is None else layout.observation.unpack_one(packed)
             data[name] = _trial_data(trial_id, name, stream, rows, final, catalog.is_over(stream, state))
+            said = [each.data for each in late if each.data["agent"] == name]
+            data[name].feedback.extend(_opinion(each, data[name].ticks) for each in said)
         return data
-    except (ValueError, IndexError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise CorruptStoreError(f"trial {trial_id!r} cannot be decoded: {error}; other trials can") from error
+
+
+def _opinion(said: Mapping[str, Any], ticks: npt.NDArray[np.int64]) -> Feedback:
+    """Return what was said of a trial after its last tick; said of its end, it is about that tick."""
+    tick = min(int(said["tick"]), int(ticks[-1]) if len(ticks) else -1)
+    return Feedback(str(said["seat"]), float(said["value"]), 1.0, int(said["t"]), tick)
 
 
 def _trial_data(

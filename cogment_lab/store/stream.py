@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from cogment_lab.store.stream_spec import OnFull, StreamSpec
 from cogment_lab.trial.recorder import TickRecorder
 
 __all__ = ["TrialStream"]
+
+_TRIALS_REMEMBERED = 16
 
 
 class TrialStream:
@@ -49,6 +52,7 @@ class TrialStream:
         self._recorders = tuple(self._queue.recorders.values())
         self._number = 0
         self._running: int | None = None
+        self._begun: deque[tuple[str, int]] = deque(maxlen=_TRIALS_REMEMBERED)
         self._known_details: tuple[Mapping[str, str], str | None, str] = ({}, None, "{}")
         attach(self._queue)
         self._finalizer = weakref.finalize(self, _abandon, self._queue)
@@ -91,6 +95,7 @@ class TrialStream:
         if queue.writer is None:
             self._attach(queue)
         self._number = self._running = number = self._number + 1
+        self._begun.append((trial_id, number))
         if queue.is_stopped():
             queue.complain()
         else:
@@ -106,11 +111,23 @@ class TrialStream:
         writer = self._queue.writer
         return None if writer is None or writer.failure is None else f"recording stopped: {writer.failure}"
 
-    def event(self, tick_number: int, kind: str, data: Mapping[str, Any]) -> None:
-        """Keep something that happened between ticks; without effect between trials."""
-        if self._running is not None and not self._queue.is_stopped():
-            coded = encode_info(data)
-            self._queue.events.append((self._running, int(tick_number), kind, coded, time.time()))
+    def event(
+        self, tick_number: int, kind: str, data: Mapping[str, Any], trial_id: str | None = None
+    ) -> None:
+        """Keep something that happened between ticks.
+
+        Args:
+            tick_number: The tick that came next.
+            kind: ``phase``, ``pace``, ``note``...
+            data: What belongs to it.
+            trial_id: The trial that it is about, also one of the last 16 that ended; without it, or with an
+                id from elsewhere, the one that runs, and nothing between trials.
+        """
+        number = self._running
+        if trial_id is not None:
+            number = next((known for name, known in self._begun if name == trial_id), number)
+        if number is not None and not self._queue.is_stopped():
+            self._queue.events.append((number, int(tick_number), kind, encode_info(data), time.time()))
 
     def end(
         self,

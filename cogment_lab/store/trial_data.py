@@ -53,7 +53,7 @@ class TrialData:
         t_shown: ``(n,) int64``, ns of the server's monotonic clock, when the observation was there.
         t_acted: ``(n,) int64``, when the action was decided.
         reaction_ns: ``(n,) int64``, a person's reaction time measured in the browser, or 0.
-        feedback: What evaluators said, in order.
+        feedback: What evaluators said, in order; last what they said of it after it had ended.
         infos: The environment's info of each tick; values that could not be stored are strings.
         last_observation: The observation after the last tick; ``None`` if unknown (an interrupted trial).
         observed_ticks: ``(m,) int64``, the ticks whose observations were recorded: takeovers, and the tick

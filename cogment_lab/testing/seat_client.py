@@ -183,7 +183,7 @@ class SeatClient:
 
     def request(self, name: str) -> None:
         """Ask for ``take``, ``release``, ``pause``, ``resume``, ``step``, ``stop``, ``save``, ``discard``."""
-        self.send(type="request", name=name, t=_now_ms())
+        self.send(type="request", name=name, t=_now_ms(), trial=self.status.get("trial_id"))
 
     def take(self) -> None:
         """Take over, and again at the beginning of each trial, until :meth:`release`."""
@@ -201,8 +201,9 @@ class SeatClient:
         self.send(type="pace", name=name)
 
     def feedback(self, value: float) -> None:
-        """Praise or scold, from -1 to 1."""
-        self.send(type="feedback", value=value, t=_now_ms())
+        """Praise or scold what is seen now, from -1 to 1."""
+        seen = {"tick": self.status.get("tick"), "trial": self.status.get("trial_id")}
+        self.send(type="feedback", value=value, t=_now_ms(), **seen)
 
     def answer(self, choice: str) -> None:
         """Answer the status' question.

@@ -549,9 +549,10 @@ class EmbeddedTrial:
         if requests:
             info["requests"] = tuple(requests)
 
-    def event(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Keep something that a seat was told in the trial's record; without effect between trials."""
-        self._event(kind, data)
+    def event(self, kind: str, data: Mapping[str, Any], trial_id: str | None = None) -> None:
+        """Keep something that a seat was told in the trial's record; see :class:`TrialView`."""
+        if self._recorder is not None:
+            self._recorder.event(self._number, kind, data, trial_id)
 
     def _event(self, kind: str, data: Mapping[str, Any]) -> None:
         if self._recorder is not None:

@@ -39,8 +39,13 @@ class Recorder(Protocol):
     def recorder(self, agent: str) -> TickRecorder:
         """Return the recorder of that agent's ticks; the same object for all trials."""
 
-    def event(self, tick_number: int, kind: str, data: Mapping[str, Any]) -> None:
-        """Keep something that happened between ticks: a request, a change of phase or pace, a failure."""
+    def event(
+        self, tick_number: int, kind: str, data: Mapping[str, Any], trial_id: str | None = None
+    ) -> None:
+        """Keep something that happened between ticks: a request, a change of phase or pace, a failure.
+
+        It belongs to the running trial, or to one of the last that ended, where ``trial_id`` names it.
+        """
 
     def end(self, *, state: str, end_reason: str, last_observations: Mapping[str, Any]) -> None:
         """End the trial; the last observation of each agent is stored once."""

@@ -7,7 +7,10 @@ from typing import Any
 
 from cogment_lab.trial.takeover import DecidedBy, Phase
 
-__all__ = ["Feedback", "Tick"]
+__all__ = ["LATE_FEEDBACK", "Feedback", "Tick"]
+
+LATE_FEEDBACK = "late_feedback"
+"""Kind of the event that holds an opinion which came after the last tick of its trial."""
 
 
 @dataclass(frozen=True, slots=True)

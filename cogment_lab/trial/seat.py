@@ -25,6 +25,8 @@ class TrialView(Protocol):
     """
 
     env_id: str
+    agent: str
+    """Whose actions the seat is about; ``"gym"`` where the environment has one agent."""
     trial_id: str
     trial_number: int
     """0 for the environment's first trial."""
@@ -68,8 +70,11 @@ class TrialView(Protocol):
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""
 
-    def event(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Keep something a person said or did in the trial's record; without effect between trials."""
+    def event(self, kind: str, data: Mapping[str, Any], trial_id: str | None = None) -> None:
+        """Keep something a person said or did in the trial's record; without effect between trials.
+
+        ``trial_id`` names the trial that it is about: one of the last that ended here may get it late.
+        """
 
 
 class Seat(Protocol):

@@ -97,6 +97,36 @@ def test_the_width_and_rate_are_the_viewers_choice(page: WebUI, loop: Any) -> No
         assert person.picture.rendered_ms - first.rendered_ms > 1200
 
 
+@pytest.mark.parametrize("goes_on", [True, False], ids=["next trial", "closed"])
+def test_an_opinion_of_the_crash_reaches_the_trial_that_crashed(page: WebUI, goes_on: bool) -> None:
+    seat = page.seat("evaluator", f"judge-{goes_on}")
+    env = cogment_lab.make("CartPole-v1", evaluator=seat, store="late.db")
+    with SeatClient(page, seat.name) as person:
+        env.reset(seed=3)
+        terminated = False
+        while not terminated:
+            *_, terminated, _, _ = env.step(0)
+        crashed = env.unwrapped.trial_id
+        person.wait_until(lambda: person.status.get("state") == "between", "the end")
+        person.feedback(-1.0)
+        person.send(type="note", text="it fell", t=0, trial=crashed)
+        person.request("failure")
+        person.round_trip_ms = None
+        person.send(type="ping", id=1, t=0.0)
+        person.wait_until(lambda: person.round_trip_ms is not None, "the answer to what came last")
+        if goes_on:
+            env.reset()
+            for _ in range(3):
+                env.step(0)
+        env.close()
+    with cogment_lab.TrialStore("late.db") as store:
+        data = store.load(crashed)["gym"]
+        assert [(each.source, each.value, each.tick) for each in data.feedback] == [
+            (seat.name, -1.0, len(data) - 1)
+        ]
+        assert {"note", "failure"} <= {event.kind for event in store.events(crashed)}
+
+
 def test_a_seats_link_opens_that_seat_only(page: WebUI, loop: Any) -> None:
     page.seat("teacher", "other")
     link = page.link("stage")

@@ -16,7 +16,7 @@ from store_helpers import (
 from cogment_lab.errors import ConfigurationError, SpecError, TrialNotFoundError, TrialStateError
 from cogment_lab.store import AgentSpec, TrialStore, TrialStream
 from cogment_lab.trial.recorder import Recorder, TickRecorder
-from cogment_lab.trial.sample import Feedback
+from cogment_lab.trial.sample import LATE_FEEDBACK, Feedback
 
 
 def test_a_stream_is_what_a_trial_records_with(stream: TrialStream) -> None:
@@ -357,3 +357,34 @@ def test_unknown_trials_are_named(store: TrialStore) -> None:
     for read in (store.info, store.load, store.events):
         with pytest.raises(TrialNotFoundError, match="'nobody'"):
             read("nobody")
+
+
+def said_late(stream: TrialStream, trial_id: str, value: float) -> None:
+    data = {"seat": "judge", "agent": "gym", "value": value, "tick": 2, "t": 7}
+    stream.event(0, LATE_FEEDBACK, data, trial_id)
+
+
+def test_an_opinion_after_the_end_is_kept_with_its_trial(store: TrialStore, stream: TrialStream) -> None:
+    record_trial(stream, "crash", 3, terminated=True)
+    store.flush()
+    begin(stream, "next")
+    stream.recorder("gym").append(make_tick(0))
+    said_late(stream, "crash", -1.0)
+    stream.end(state="ENDED", end_reason="reset", last_observations={})
+    said_late(stream, "next", 0.5)
+    store.flush()
+    assert store.load("crash")["gym"].feedback == [Feedback("judge", -1.0, 1.0, 7, 2)]
+    assert [opinion.value for opinion in store.load("next")["gym"].feedback] == [0.5]
+    assert [event.kind for event in store.events("crash")] == [LATE_FEEDBACK]
+
+
+def test_what_is_said_of_a_trial_without_a_record_is_dropped(store: TrialStore, stream: TrialStream) -> None:
+    begin(stream, "empty")
+    stream.end(state="ENDED", end_reason="reset", last_observations={})
+    record_trial(stream, "other", 1)
+    store.flush()
+    said_late(stream, "empty", 1.0)
+    record_trial(stream, "full", 2)
+    store.flush()
+    assert [info.trial_id for info in store.trials()] == ["other", "full"]
+    assert store.load("full")["gym"].feedback == [] and store.events("full") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 from cogment_lab.humans.web.claim import holder_of, is_alive
@@ -16,7 +17,7 @@ _MOST_OF_A_ROLE = 1000
 def offer_seat(folder: Path, name: str, role: str) -> None:
     """Offer that seat, or again, from this process."""
     path = folder / f"{name}.json"
-    draft = path.with_suffix(f".draft{os.getpid()}")
+    draft = path.with_suffix(f".draft{os.getpid()}-{threading.get_ident()}")
     draft.write_text(_offer(name, role), encoding="utf-8")
     draft.replace(path)
 

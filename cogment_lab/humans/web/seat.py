@@ -30,7 +30,7 @@ from cogment_lab.humans.web.memory import (
 )
 from cogment_lab.humans.web.narration import Narration
 from cogment_lab.trial.pace import Pace
-from cogment_lab.trial.sample import Feedback, Tick
+from cogment_lab.trial.sample import LATE_FEEDBACK, Feedback, Tick
 from cogment_lab.trial.seat import TrialView
 from cogment_lab.trial.takeover import Phase, Request
 
@@ -209,6 +209,8 @@ class WebSeat:
         if self._claim is None:
             return
         assert self._memory is not None
+        for message in self._memory.take():  # said of the trial that ended just now
+            self._hear(message, [])
         self._publish("closed")
         if self._board is not None:
             self._board.close()
@@ -307,26 +309,20 @@ class WebSeat:
         if request is None:
             return
         if request in _VERDICTS and self._is_late(message):
-            self._event(message["name"], {"seat": self.name, "trial_id": message["trial"]})
+            self._event(message["name"], {"seat": self.name}, self._trial_of(message))
             return
         requests.append(request)
         if request is Request.TAKE:
             self._reaction_ns = int(message.get("reaction_ns", 0))
 
     def _hear_feedback(self, message: Mapping[str, Any]) -> None:
-        """Keep an opinion for the next tick; one about an earlier trial goes into the record only."""
+        """Keep an opinion for the next tick, or in the record of the earlier trial that it is about."""
         assert self._trial is not None and self._narration is not None
         value, moment, tick = message["value"], message["time"], message["tick"]
         self._narration.feedbacks += 1
         if self._is_late(message):
-            data = {
-                "seat": self.name,
-                "value": value,
-                "tick": tick,
-                "t": moment,
-                "trial_id": message["trial"],
-            }
-            self._event("late_feedback", data)
+            data = {"seat": self.name, "agent": self._trial.agent, "value": value, "tick": tick, "t": moment}
+            self._event(LATE_FEEDBACK, data, self._trial_of(message))
             return
         self._feedback = [*(self._feedback or []), Feedback(self.name, value, 1.0, moment, tick)]
 
@@ -334,6 +330,11 @@ class WebSeat:
         """Return whether the person saw an earlier trial than the one that runs."""
         assert self._trial is not None
         return message["trial"] not in (None, self._trial.trial_id) or not self._in_trial
+
+    def _trial_of(self, message: Mapping[str, Any]) -> str:
+        """Return the trial that the person saw, the latest one where the page does not say."""
+        assert self._trial is not None
+        return message["trial"] or self._trial.trial_id
 
     def _hear_note(self, message: Mapping[str, Any]) -> None:
         assert self._narration is not None
@@ -343,13 +344,8 @@ class WebSeat:
             _LOG.warning("seat %r says in trial %s: %s", self.name, message["trial"], message["text"])
         self._event(
             "message" if to_experimenter else "note",
-            {
-                "seat": self.name,
-                "text": message["text"],
-                "tick": message["tick"],
-                "t": message["time"],
-                "trial_id": message["trial"],
-            },
+            {"seat": self.name, "text": message["text"], "tick": message["tick"], "t": message["time"]},
+            self._trial_of(message),
         )
 
     def _set(self, name: str, value: Any) -> None:
@@ -386,11 +382,11 @@ class WebSeat:
         self._narration.refusal = why[:300]
         self._event("action_refused", {"seat": self.name, "why": why[:300]})
 
-    def _event(self, kind: str, data: dict[str, Any]) -> None:
-        """Record it in this trial, or between trials in the next one."""
+    def _event(self, kind: str, data: dict[str, Any], trial_id: str | None = None) -> None:
+        """Record it in the trial that it is about; else in this one, or between trials in the next."""
         assert self._trial is not None
-        if self._in_trial:
-            self._trial.event(kind, data)
+        if self._in_trial or trial_id is not None:
+            self._trial.event(kind, data, trial_id)
         else:
             self._late_events.append((kind, data))
 
