@@ -111,3 +111,27 @@ def test_acknowledgements_of_pictures_not_under_way_are_ignored() -> None:
     flow.sent(1, 1.0)
     assert not flow.heard(-1, 1.1)
     assert flow.heard(1, 1.1)
+
+
+def test_pictures_that_come_unevenly_are_all_sent_where_60_are_wanted() -> None:
+    flow = Flow(len(STEPS))
+    sent = 0
+    for sequence in range(1, 601):
+        now = sequence / 60 + (0.009 if sequence % 7 == 0 else 0.0)
+        if flow.wants(sequence, now):
+            flow.sent(sequence, now)
+            flow.heard(sequence, now + 0.004)
+            sent += 1
+    assert sent == 600
+
+
+def test_a_faster_trial_is_shown_at_60_pictures_a_second() -> None:
+    flow = Flow(len(STEPS))
+    sent = 0
+    for sequence in range(1, 1001):
+        now = sequence / 100
+        if flow.wants(sequence, now):
+            flow.sent(sequence, now)
+            flow.heard(sequence, now + 0.001)
+            sent += 1
+    assert 590 <= sent <= 605

@@ -21,7 +21,7 @@ _STARVING = 0.8
 _CALM_LOOKS = 4
 _MOST_CALM_LOOKS = 64
 _MIN_OFFERED = 4
-_SLACK = 0.25
+_SLACK = 0.25  # how much early a picture may be, in periods; a whole one where every picture is wanted
 _HIGHEST_FPS = 60
 
 
@@ -72,7 +72,8 @@ class Flow:
         self._under_way.append((sequence, now))
         self._sent += 1
         period = 1.0 / self.max_fps
-        self._due = max(self._due + period, now + (1.0 - _SLACK) * period)
+        slack = _SLACK if self.max_fps < _HIGHEST_FPS else 1.0
+        self._due = max(self._due + period, now + (1.0 - slack) * period)
 
     def heard(self, sequence: int, now: float) -> bool:
         """Note an acknowledgement; return ``False`` for one of a picture that is not under way."""
