@@ -29,6 +29,7 @@
     │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode chosen
     │   ├── WrongBufferError                   this replay buffer cannot hold such transitions
     │   └── StoredActionMismatchError          the learner's buffer does not hold the executed action
+    ├── StudySessionError (RuntimeError)       a study's session cannot be made, or its process died
     └── StoreError (RuntimeError)
         ├── NotAStoreError                     the file is something else
         ├── StoreVersionError                  written by a newer cogment_lab
@@ -74,6 +75,7 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreVersionError",
     "StoredActionMismatchError",
+    "StudySessionError",
     "TrialError",
     "TrialFailedError",
     "TrialNotFoundError",
@@ -190,6 +192,10 @@ class WrongBufferError(LearningError, ValueError):
 
 class StoredActionMismatchError(LearningError):
     """The learner's buffer does not hold the action that was executed."""
+
+
+class StudySessionError(CogmentLabError, RuntimeError):
+    """A study's factory, or the process of a session that it made, failed; the message says how."""
 
 
 class StoreError(CogmentLabError, RuntimeError):
