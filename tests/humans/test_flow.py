@@ -117,7 +117,7 @@ def test_pictures_that_come_unevenly_are_all_sent_where_60_are_wanted() -> None:
     flow = Flow(len(STEPS))
     sent = 0
     for sequence in range(1, 601):
-        now = sequence / 60 + (0.009 if sequence % 7 == 0 else 0.0)
+        now = sequence / 60 + (0.007 if sequence % 7 == 0 else 0.0)
         if flow.wants(sequence, now):
             flow.sent(sequence, now)
             flow.heard(sequence, now + 0.004)

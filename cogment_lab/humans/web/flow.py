@@ -21,7 +21,7 @@ _STARVING = 0.8
 _CALM_LOOKS = 4
 _MOST_CALM_LOOKS = 64
 _MIN_OFFERED = 4
-_SLACK = 0.25  # how much early a picture may be, in periods; a whole one where every picture is wanted
+_SLACK = 0.25  # how much early a picture may be, in periods; twice that where every picture is wanted
 _HIGHEST_FPS = 60
 
 
@@ -72,7 +72,7 @@ class Flow:
         self._under_way.append((sequence, now))
         self._sent += 1
         period = 1.0 / self.max_fps
-        slack = _SLACK if self.max_fps < _HIGHEST_FPS else 1.0
+        slack = _SLACK if self.max_fps < _HIGHEST_FPS else 2 * _SLACK
         self._due = max(self._due + period, now + (1.0 - slack) * period)
 
     def heard(self, sequence: int, now: float) -> bool:
