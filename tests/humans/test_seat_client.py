@@ -108,6 +108,9 @@ def test_an_opinion_of_the_crash_reaches_the_trial_that_crashed(page: WebUI, goe
             *_, terminated, _, _ = env.step(0)
         crashed = env.unwrapped.trial_id
         person.wait_until(lambda: person.status.get("state") == "between", "the end")
+        person.wait_until(
+            lambda: person.picture and person.picture.tick == person.status["tick"], "its picture"
+        )
         person.feedback(-1.0)
         person.send(type="note", text="it fell", t=0, trial=crashed)
         person.request("failure")

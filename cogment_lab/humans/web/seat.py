@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from cogment_lab.errors import InvalidActionError
 from cogment_lab.humans.controls import controls_for
 from cogment_lab.humans.keymaps import KeyMap, keymap_for
 from cogment_lab.humans.web.claim import Claim
-from cogment_lab.humans.web.driving import IDLE_RULES, LONGEST_RAMP, Driving
+from cogment_lab.humans.web.driving import Driving
 from cogment_lab.humans.web.memory import (
     ACTIVE,
     DRIVING,
@@ -29,8 +28,9 @@ from cogment_lab.humans.web.memory import (
     now_ns,
 )
 from cogment_lab.humans.web.narration import Narration
+from cogment_lab.humans.web.reception import Reception
 from cogment_lab.trial.pace import Pace
-from cogment_lab.trial.sample import LATE_FEEDBACK, Feedback, Tick
+from cogment_lab.trial.sample import Feedback, Tick
 from cogment_lab.trial.seat import TrialView
 from cogment_lab.trial.takeover import Phase, Request
 
@@ -41,9 +41,6 @@ _STATUS_NS = 50_000_000
 _SERVER_GONE_NS = 2_000_000_000
 _WALL_SHARE = 0.2
 _POLL_SECONDS = 0.004
-_MOST_LATE_EVENTS = 100
-_VERDICTS = (Request.DISCARD, Request.SUCCESS, Request.FAILURE)
-_REQUESTS = {request.name.lower(): request for request in Request if request is not Request.LOST}
 
 
 class WebSeat:
@@ -87,20 +84,14 @@ class WebSeat:
         self._trial: TrialView | None = None
         self._words: Any = None
         self._narration: Narration | None = None
+        self._reception: Reception | None = None
         self._board: FrameBoard | None = None
         self._read = 0
         self._viewers = 0
         self._state = "waiting"
         self._driving = False
-        self._chosen_pace: Pace | None = None
         self._input: Driving | None = None
-        self._in_trial = False
-        self._late_events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=_MOST_LATE_EVENTS)
-        self._shown: tuple[bool, bool] | None = None
-        self._reaction_ns = 0
-        self._feedback: list[Feedback] | None = None
         self._pending: list[Request | Pace] = []
-        self._answer: tuple[str, str] | None = None
         self._next_status = 0
         self._next_frame = 0
 
@@ -126,17 +117,14 @@ class WebSeat:
         self._input = Driving(space, keymap, trial.mix)
         self._narration = Narration(trial, keymap, controls_for(space, keymap), self.role)
         self._narration.shows_proposal = self.show_proposal
-        self._tell_settings()
+        self._reception = Reception(self.name, self.role, trial, self._input, self._narration)
         self._publish("waiting")
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
         """Show the first observation."""
-        assert self._narration is not None
+        assert self._narration is not None and self._reception is not None
         self._narration.begin(observation, info)
-        self._in_trial = True
-        self._shown = None
-        while self._late_events:
-            self._event(*self._late_events.popleft())
+        self._reception.begin()
         if self._viewers:
             self._words[INSIDE] = 1
             self._show_frame(now_ns())
@@ -160,7 +148,7 @@ class WebSeat:
     def act(self, observation: Any, proposed_action: Any) -> Any:
         """Return the action of what is held (keys, sliders, a form), ``None`` for none."""
         controls = self._input
-        assert controls is not None
+        assert controls is not None and self._reception is not None
         if self.role == "player" and not self._driving:
             self._wait_for(lambda: self._driving)
         if controls.waits and not controls.has_input:
@@ -168,14 +156,15 @@ class WebSeat:
         try:
             return controls.take(proposed_action)
         except InvalidActionError as error:
-            self._refuse(str(error))
+            self._reception.refuse(str(error))
             return None
 
     def feedback(self) -> list[Feedback] | None:
         """Return the feedback given since the previous call."""
-        given = self._feedback
+        assert self._reception is not None
+        given = self._reception.feedback
         if given is not None:
-            self._feedback = None
+            self._reception.feedback = None
         return given
 
     def watch(self, tick: Tick) -> None:
@@ -195,9 +184,9 @@ class WebSeat:
 
     def end(self, end_reason: str) -> None:
         """Say that the trial ended."""
-        assert self._narration is not None
+        assert self._narration is not None and self._reception is not None
         self._narration.end(end_reason)
-        self._in_trial = False
+        self._reception.end()
         if self._viewers:
             self._show_frame(now_ns())
             self._publish("between")
@@ -208,9 +197,9 @@ class WebSeat:
         """Leave: the page says that training is finished."""
         if self._claim is None:
             return
-        assert self._memory is not None
+        assert self._memory is not None and self._reception is not None
         for message in self._memory.take():  # said of the trial that ended just now
-            self._hear(message, [])
+            self._reception.hear(message, [])
         self._publish("closed")
         if self._board is not None:
             self._board.close()
@@ -235,14 +224,16 @@ class WebSeat:
 
     def ask(self, question: str, choices: Sequence[str], timeout: float = 600.0) -> str:
         """Ask whoever sits here; return their choice, or the first one after ``timeout`` seconds."""
-        assert self._narration is not None
+        assert self._narration is not None and self._reception is not None
+        reception = self._reception
         identity = str(now_ns())
-        self._answer = None
+        reception.answer = None
         self._narration.question = {"id": identity, "text": question, "choices": list(choices)}
         self._publish("between")
-        self._wait_for(lambda: self._answer is not None and self._answer[0] == identity, timeout)
+        self._wait_for(lambda: reception.answer is not None and reception.answer[0] == identity, timeout)
         self._narration.question = None
-        answer = self._answer[1] if self._answer is not None and self._answer[0] == identity else choices[0]
+        given = reception.answer
+        answer = given[1] if given is not None and given[0] == identity else choices[0]
         self._publish("between")
         return answer if answer in choices else choices[0]
 
@@ -261,146 +252,29 @@ class WebSeat:
 
     def _listen(self) -> list[Request | Pace] | None:
         """Take the messages that wait; notice a server that is gone; keep the page up to date."""
-        assert self._memory is not None and self._trial is not None
+        assert self._memory is not None and self._trial is not None and self._reception is not None
+        reception = self._reception
         now = now_ns()
         words = self._words
         requests, self._pending = self._pending, []
         if words[WRITTEN] != self._read:
             self._read = words[WRITTEN]
             for message in self._memory.take():
-                self._hear(message, requests)
+                reception.hear(message, requests)
         self._see_viewers(now, requests)
         if self._viewers:
             words[ACTIVE] = now
             words[INSIDE] = 1
             if now >= self._next_status:
                 self._publish(self._state)
-        if self._reaction_ns:
-            self._trial.tick.reaction_ns, self._reaction_ns = self._reaction_ns, 0
+        if reception.reaction_ns:
+            self._trial.tick.reaction_ns, reception.reaction_ns = reception.reaction_ns, 0
         return requests or None
-
-    def _hear(self, message: Mapping[str, Any], requests: list[Request | Pace]) -> None:
-        kind = message["k"]
-        assert self._input is not None
-        if kind == "keys":
-            self._input.hold(message["held"])
-        elif kind == "controls":
-            self._input.controls = message["action"]
-        elif kind == "request":
-            self._hear_request(message, requests)
-        elif kind == "pace":
-            self._chosen_pace = Pace.parse(message["name"])
-            if self._may_pace():
-                requests.append(self._chosen_pace)
-        elif kind == "feedback":
-            self._hear_feedback(message)
-        elif kind == "note":
-            self._hear_note(message)
-        elif kind == "setting":
-            self._set(message["name"], message["value"])
-        elif kind == "refused":
-            self._refuse(message["why"])
-        elif kind == "answer":
-            self._answer = (message["id"], message["choice"])
-
-    def _hear_request(self, message: Mapping[str, Any], requests: list[Request | Pace]) -> None:
-        assert self._trial is not None
-        request = _REQUESTS.get(message["name"])
-        if request is None:
-            return
-        if request in _VERDICTS and self._is_late(message):
-            self._event(message["name"], {"seat": self.name}, self._trial_of(message))
-            return
-        requests.append(request)
-        if request is Request.TAKE:
-            self._reaction_ns = int(message.get("reaction_ns", 0))
-
-    def _hear_feedback(self, message: Mapping[str, Any]) -> None:
-        """Keep an opinion for the next tick, or in the record of the earlier trial that it is about."""
-        assert self._trial is not None and self._narration is not None
-        value, moment, tick = message["value"], message["time"], message["tick"]
-        self._narration.feedbacks += 1
-        if self._is_late(message):
-            data = {"seat": self.name, "agent": self._trial.agent, "value": value, "tick": tick, "t": moment}
-            self._event(LATE_FEEDBACK, data, self._trial_of(message))
-            return
-        self._feedback = [*(self._feedback or []), Feedback(self.name, value, 1.0, moment, tick)]
-
-    def _is_late(self, message: Mapping[str, Any]) -> bool:
-        """Return whether the person saw an earlier trial than the one that runs."""
-        assert self._trial is not None
-        return message["trial"] not in (None, self._trial.trial_id) or not self._in_trial
-
-    def _trial_of(self, message: Mapping[str, Any]) -> str:
-        """Return the trial that the person saw, the latest one where the page does not say."""
-        assert self._trial is not None
-        return message["trial"] or self._trial.trial_id
-
-    def _hear_note(self, message: Mapping[str, Any]) -> None:
-        assert self._narration is not None
-        self._narration.notes += 1
-        to_experimenter = message["to"] == "experimenter"
-        if to_experimenter:
-            _LOG.warning("seat %r says in trial %s: %s", self.name, message["trial"], message["text"])
-        self._event(
-            "message" if to_experimenter else "note",
-            {"seat": self.name, "text": message["text"], "tick": message["tick"], "t": message["time"]},
-            self._trial_of(message),
-        )
-
-    def _set(self, name: str, value: Any) -> None:
-        """Change how the person acts, or what they see; what makes no sense is ignored."""
-        assert self._input is not None and self._narration is not None
-        if name == "idle" and value in IDLE_RULES:
-            self._input.idle = value
-        elif name == "wait" and isinstance(value, bool):
-            self._input.waits = value
-        elif name == "ramp" and isinstance(value, int | float) and 0 <= value <= LONGEST_RAMP:
-            self._input.ramp = float(value)
-        elif name == "proposal" and isinstance(value, bool):
-            self._narration.shows_proposal = value
-        elif name == "inspect" and isinstance(value, bool):
-            self._narration.inspects = value
-            return
-        else:
-            return
-        self._tell_settings()
-        self._event("setting", {"seat": self.name, "name": name, "value": value})
-
-    def _tell_settings(self) -> None:
-        assert self._input is not None and self._narration is not None
-        self._narration.settings = {
-            "idle": self._input.idle,
-            "wait": self._input.waits,
-            "ramp": self._input.ramp,
-        }
-
-    def _refuse(self, why: str) -> None:
-        """Show and record that an action of the person's was none."""
-        assert self._narration is not None
-        self._narration.refused += 1
-        self._narration.refusal = why[:300]
-        self._event("action_refused", {"seat": self.name, "why": why[:300]})
-
-    def _event(self, kind: str, data: dict[str, Any], trial_id: str | None = None) -> None:
-        """Record it in the trial that it is about; else in this one, or between trials in the next."""
-        assert self._trial is not None
-        if self._in_trial or trial_id is not None:
-            self._trial.event(kind, data, trial_id)
-        else:
-            self._late_events.append((kind, data))
-
-    def _record_what_is_shown(self) -> None:
-        """Record, on each change, whether the person sees the player's proposal and its confidence."""
-        assert self._narration is not None
-        visible = self._driving and self._narration.shows_proposal and self.role != "player"
-        shown = (visible, visible and self._narration.explain is not None)
-        if self._in_trial and shown != (self._shown or (False, False)):
-            self._event("proposal_shown", {"seat": self.name, "shown": shown[0], "confidence": shown[1]})
-        self._shown = shown
 
     def _see_viewers(self, now: int, requests: list[Request | Pace]) -> None:
         """Notice who came and who left, the server included."""
+        reception = self._reception
+        assert reception is not None
         words = self._words
         viewers, driving = words[VIEWERS], bool(words[DRIVING])
         if viewers and now - words[SERVER_ALIVE] > _SERVER_GONE_NS:
@@ -412,22 +286,19 @@ class WebSeat:
             self._next_frame = self._next_status = 0
         if driving and not self._driving:
             self._driving = True
-            if self._may_pace():
-                requests.append(self._chosen_pace or Pace.LIVE)
+            if reception.may_pace:
+                requests.append(reception.chosen_pace or Pace.LIVE)
         elif self._driving and not driving:
             self._leave(requests)
 
     def _leave(self, requests: list[Request | Pace]) -> None:
         """Hand control back: nobody sits here any more."""
-        assert self._input is not None
+        assert self._input is not None and self._reception is not None
         self._driving = False
         self._input.let_go()
         requests.append(Request.LOST)
-        if self._may_pace():
+        if self._reception.may_pace:
             requests.append(Pace.MAX)
-
-    def _may_pace(self) -> bool:
-        return self.role != "observer"
 
     def _wait_for(self, condition: Any, timeout: float | None = None) -> None:
         """Listen until ``condition()`` holds, the time (the seat's patience) is over, or control goes."""
@@ -445,11 +316,12 @@ class WebSeat:
     # --- what goes to the page ---
 
     def _publish(self, state: str) -> None:
-        assert self._memory is not None and self._narration is not None and self._input is not None
+        assert self._memory is not None and self._narration is not None
+        assert self._input is not None and self._reception is not None
         now = now_ns()
         self._state = state
         self._next_status = now + _STATUS_NS
-        self._record_what_is_shown()
+        self._reception.record_what_is_shown(driving=self._driving)
         self._memory.publish(self._narration.status(state, self._input.pressed(), now))
 
     def _show_frame(self, now: int) -> None:
