@@ -37,6 +37,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/services.py $(ARGS)
 	$(BIN)/python benchmarks/seats.py $(ARGS)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+	$(BIN)/python benchmarks/seats_soak.py $(if $(ARGS),$(ARGS),--hours 0.5)
 
 # The tables of docs/offline.md; several processes, as a run takes one core.
 results: $(VENV)/.installed
