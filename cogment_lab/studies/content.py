@@ -1,0 +1,58 @@
+"""What the page shows at each step of a study, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from cogment_lab.studies.definition import Preflight, Study
+from cogment_lab.studies.ledger import Participant
+
+__all__ = ["content_of", "preflight_problems"]
+
+
+def content_of(study: Study, person: Participant) -> dict[str, Any]:
+    """Return what the person's step is about."""
+    if person.status == "declined":
+        return {}
+    if person.step == "consent":
+        return {"text": study.consent}
+    if person.step == "preflight":
+        return {**asdict(study.preflight), "keys": list(study.preflight.keys)}
+    if person.step == "instructions":
+        return {"pages": list(study.instructions)}
+    if person.step == "practice":
+        return {"done": person.done_practice, "total": study.practice}
+    if person.step == "trials":
+        return {"done": person.done_trials, "total": study.trials}
+    if person.step == "questionnaire":
+        return {"questions": [asdict(question) for question in study.questionnaire]}
+    return {"text": study.thanks, "code": person.completion_code, "return_url": study.return_url}
+
+
+def preflight_problems(preflight: Preflight, measured: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a participant's keyboard, window and connection lack, by name; nothing where all is well.
+
+    Args:
+        preflight: What the study needs.
+        measured: ``keys`` (codes that were pressed), ``width`` and ``height`` (CSS pixels),
+            ``round_trip_ms``.
+    """
+    problems = {}
+    keys = measured.get("keys")
+    missing = [key for key in preflight.keys if not isinstance(keys, list) or key not in keys]
+    if missing:
+        problems["keys"] = f"not pressed yet: {', '.join(missing)}"
+    for name, least in (("width", preflight.min_width), ("height", preflight.min_height)):
+        if _number(measured.get(name)) < least:
+            problems[name] = f"the window's {name} must be at least {least} pixels"
+    if not _number(measured.get("round_trip_ms"), math.inf) <= preflight.max_round_trip_ms:
+        problems["round_trip_ms"] = f"the server must answer within {preflight.max_round_trip_ms:g} ms"
+    return problems
+
+
+def _number(value: Any, otherwise: float = -1.0) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else otherwise
