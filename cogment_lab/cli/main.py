@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 trials_app = typer.Typer(help="Look at the trials of a store.", no_args_is_help=True)
 app.add_typer(trials_app, name="trials")
+study_app = typer.Typer(help="Run a study: one file, one link, many people.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
 
 
 class Algo(StrEnum):
@@ -68,6 +70,7 @@ class Player(StrEnum):
 
 _STORE = typer.Option(help="Store file; runs/<env>.db (or $COGMENT_LAB_STORE) when not given.")
 _FILE = typer.Argument(help="A store file.")
+_STUDY = typer.Argument(help="The study's YAML file.")
 _PEM = "PEM file, for services that speak TLS."
 
 
@@ -382,6 +385,37 @@ def install(
     from cogment_lab.cli.install import install as run
 
     run(version, path)
+
+
+@study_app.command("serve")
+def study_serve(
+    file: Annotated[Path, _STUDY],
+    store: Annotated[Path, typer.Option(help="Where everything goes; made if needed.")],
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    public_url: Annotated[str | None, typer.Option(help="Address that people use, behind a proxy.")] = None,
+) -> None:
+    """Serve a study until Ctrl-C; serving it again with the same store goes on where it was."""
+    from cogment_lab.cli.study_serve import serve_study
+
+    serve_study(file, store=store, port=port, host=host, public_url=public_url)
+
+
+@study_app.command("dryrun")
+def study_dryrun(
+    file: Annotated[Path, _STUDY],
+    participants: Annotated[int, typer.Option(min=1, help="How many simulated people.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Of what they press and answer.")] = 0,
+    store: Annotated[Path | None, typer.Option(help="Keep what they did here; nowhere without it.")] = None,
+    fps: Annotated[float, typer.Option(min=1.0, help="Ticks per second of their trials.")] = 400.0,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that each may take.")] = 600.0,
+) -> None:
+    """Let simulated people take part, by the real pages' requests; the exit status is 1 if any could not."""
+    from cogment_lab.cli.study_serve import dryrun_study
+
+    raise typer.Exit(
+        dryrun_study(file, participants=participants, seed=seed, store=store, fps=fps, timeout=timeout)
+    )
 
 
 def main() -> None:

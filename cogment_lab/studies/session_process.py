@@ -92,6 +92,8 @@ def _sit(line: _Line) -> None:
             **{session.role: seat, **({} if session.policy is None else {"player": session.policy})},
             **make,
         )
+        if session.role == "teacher" and session.learner is None:
+            env.acknowledge_takeovers("a study")  # nobody learns, as the experimenter wants it
         plan = plan_trials(
             study.practice,
             study.trials,
@@ -112,6 +114,7 @@ def _sit(line: _Line) -> None:
             report=report,
             is_ending=line.has_ended,
             countdown=session.countdown if fps is None else 0,
+            patience=study.idle_timeout,
         )
         try:
             line.say("ready")

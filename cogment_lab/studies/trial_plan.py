@@ -67,6 +67,7 @@ class StudyTrials(gym.Wrapper[Any, Any, Any, Any]):
         report: Called with a trial's id and phase when it is over.
         is_ending: Asked before each tick.
         countdown: Seconds before each trial, for the person.
+        patience: Seconds to wait for them.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class StudyTrials(gym.Wrapper[Any, Any, Any, Any]):
         report: Callable[[str, str], None],
         is_ending: Callable[[], bool],
         countdown: int,
+        patience: float,
     ) -> None:
         super().__init__(env)
         self._trials = env
@@ -88,6 +90,8 @@ class StudyTrials(gym.Wrapper[Any, Any, Any, Any]):
         self._report = report
         self._is_ending = is_ending
         self._countdown = countdown
+        self._patience = patience
+        self._is_known = False
 
     @property
     def is_done(self) -> bool:
@@ -105,10 +109,13 @@ class StudyTrials(gym.Wrapper[Any, Any, Any, Any]):
         planned = self._plan[0]
         self._trials.trial.properties = {**self._properties, "phase": planned.phase}
         begun = self._trials.reset(seed=planned.seed if planned.seed is not None else seed, options=options)
+        self._seat.count_down(0, self._patience)  # until somebody is there
+        if not self._is_known:
+            self._is_known = True
+            self._seat.begin(*begun)  # there was nobody to show it to
         if planned.opens:
             self._seat.ask("Practice is over. From here on your trials count.", [_BEGIN])
-        if self._countdown:
-            self._seat.count_down(self._countdown)
+        self._seat.count_down(self._countdown, self._patience)
         return begun
 
     def step(self, action: Any) -> Any:

@@ -23,7 +23,7 @@ export function doorPage(state, begin) {
   const fresh = content.done === 0;
   const title = ended?.[0] ?? (isPractice ? "Practice first" : fresh ? "Ready?" : "Welcome back");
   const count = content.total === 1 ? "one trial" : `${content.total} trials`;
-  const told = ended?.[1] ?? (isPractice && fresh ? `You begin with ${count} for practice. They do not count.` : fresh ? `There ${content.total === 1 ? "is" : "are"} ${count}.` : left(content));
+  const told = ended?.[1] ?? (isPractice && fresh ? `You begin with ${count} for practice. ${content.total === 1 ? "It does" : "They do"} not count.` : fresh ? `There ${content.total === 1 ? "is" : "are"} ${count}.` : left(content));
   const lines = [make("p", { textContent: told })];
   if (ended && !fresh) lines.push(make("p", { className: "quiet", textContent: left(content) }));
   return card(title, lines, [button(ended || !fresh ? "Continue" : "Start", begin, { className: "strong", id: "begin" })]);
