@@ -194,6 +194,57 @@ class StoredActionMismatchError(LearningError):
     """The learner's buffer does not hold the action that was executed."""
 
 
+class StudyFileError(CogmentLabError, ValueError):
+    """A study's YAML file cannot be used.
+
+    Args:
+        path: The file.
+        key: The key that is wrong, such as ``"questionnaire[2].options"``; empty for the whole file.
+        line: Where it stands, from 1, where that is known.
+        fix: What to write.
+    """
+
+    def __init__(self, path: object, key: str, line: int | None, fix: str) -> None:
+        place = f"{path}, line {line}" if line is not None else f"{path}"
+        super().__init__(f"{place}: {key}: {fix}" if key else f"{place}: {fix}")
+        self.key = key
+        self.line = line
+
+
+class AnswerError(CogmentLabError, ValueError):
+    """What a participant wrote is no answer to a study's question; ``why`` is said to them.
+
+    Args:
+        key: The question's.
+        why: What would be an answer.
+    """
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"{key}: {why}")
+        self.key = key
+        self.why = why
+
+
+class AnswerErrors(CogmentLabError, ValueError):
+    """Some of a participant's answers do not do.
+
+    Args:
+        problems: What is wrong with each, by the question's key.
+    """
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{key}: {why}" for key, why in problems.items()))
+        self.problems = problems
+
+
+class UnknownParticipantError(CogmentLabError, LookupError):
+    """A study knows nobody of that token or name."""
+
+
+class WrongStepError(CogmentLabError, RuntimeError):
+    """A participant is at another step of the study."""
+
+
 class StudySessionError(CogmentLabError, RuntimeError):
     """A study's factory, or the process of a session that it made, failed; the message says how."""
 

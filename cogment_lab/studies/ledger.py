@@ -1,0 +1,374 @@
+"""Who takes part in a study, where they are in it, and what they answered: kept in the store's file."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import sqlite3
+import time
+from base64 import b32encode
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cogment_lab.errors import AnswerError, AnswerErrors, UnknownParticipantError, WrongStepError
+from cogment_lab.store.location import parse_location
+from cogment_lab.studies.assignment import assign
+from cogment_lab.studies.definition import PER_PERSON, Study
+from cogment_lab.studies.tables import StudyTables, secret_of
+
+__all__ = ["Participant", "StudyLedger", "hash_of_external_id"]
+
+_KEY = "names"
+_KEY_BYTES = 32
+_HERE_SECONDS = 3600.0
+"""Who is not heard of for so long, counts for the balance of conditions again when they are complete."""
+
+_SEEN_SECONDS = 5.0
+_MOST_EVENT_BYTES = 16_384
+_PLAYED = ("practice", "trials")
+_PEOPLE = (
+    "SELECT p.pseudonym, p.condition, p.status, p.step,"
+    " (SELECT count(*) FROM study_trials t WHERE t.person = p.id AND t.phase = 'practice'),"
+    " (SELECT count(*) FROM study_trials t WHERE t.person = p.id AND t.phase = 'trials'),"
+    " p.joined, p.last_seen FROM study_people p"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """Somebody who takes part.
+
+    Attributes:
+        pseudonym: Their name in the data; it tells nothing about who they are.
+        condition: What they were assigned to.
+        status: ``"active"``, ``"complete"``, ``"declined"`` (did not agree) or ``"abandoned"``.
+        step: The page they are at, one of :attr:`Study.steps`.
+        done_practice: Practice trials that they finished.
+        done_trials: Trials that they finished.
+        joined: When they came first, Unix time.
+        last_seen: When they were heard of last, Unix time, to some seconds.
+        completion_code: What they are given at the end, ``None`` before it.
+    """
+
+    pseudonym: str
+    condition: str
+    status: str
+    step: str
+    done_practice: int
+    done_trials: int
+    joined: float
+    last_seen: float
+    completion_code: str | None
+
+
+def hash_of_external_id(connection: sqlite3.Connection, study: str, external_id: str) -> str:
+    """Return what is kept of the name that somebody came with; the key is the store's own."""
+    key = secret_of(connection, _KEY, lambda: secrets.token_bytes(_KEY_BYTES))
+    return hmac.new(key, f"{study}\n{external_id}".encode(), hashlib.sha256).hexdigest()
+
+
+class StudyLedger:
+    """The participants of one study.
+
+    What a call returns from is on disk: a server that is killed goes on where it was. Several processes may
+    use the same file; one object belongs to one thread at a time.
+
+    Args:
+        store_path: The store's file; it is made where there is none.
+        study: What they take part in.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+
+    def __init__(self, store_path: str | os.PathLike[str], study: Study) -> None:
+        self.study = study
+        Path(store_path).parent.mkdir(parents=True, exist_ok=True)
+        self._tables = StudyTables(parse_location(store_path))
+
+    # --- who ---
+
+    def join(self, external_id: str | None = None) -> tuple[Participant, str]:
+        """Return somebody who comes by the join link, and a fresh token for them; older tokens end.
+
+        Args:
+            external_id: A name that the person (or a recruiting service) gave them: whoever comes with it
+                again goes on where they were. Only a keyed hash of it is kept. Without it everybody is new.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[str, str]:
+            now = time.time()
+            external = None
+            if external_id is not None:
+                external = hash_of_external_id(connection, self.study.name, external_id)
+            found = connection.execute(
+                "SELECT id, pseudonym FROM study_people WHERE study = ? AND external = ?",
+                (self.study.name, external),
+            ).fetchone()
+            person, pseudonym = found if found is not None else self._add(connection, external, now)
+            token = secrets.token_urlsafe(24)
+            connection.execute("DELETE FROM study_tokens WHERE person = ?", (person,))
+            connection.execute("INSERT INTO study_tokens VALUES (?, ?, ?)", (_hashed(token), person, now))
+            connection.execute("UPDATE study_people SET last_seen = ? WHERE id = ?", (now, person))
+            self._event(connection, person, "joined", {"again": found is not None})
+            return pseudonym, token
+
+        pseudonym, token = self._tables.change(work)
+        return self.participant(pseudonym), token
+
+    def by_token(self, token: str) -> Participant:
+        """Return whose token that is, and note that they were heard of.
+
+        Raises:
+            UnknownParticipantError: nobody's, or it ended when they joined anew.
+        """
+        found = self._tables.query(
+            "SELECT p.id, p.pseudonym, p.last_seen FROM study_tokens t JOIN study_people p ON p.id = t.person"
+            " WHERE t.hash = ? AND p.study = ?",
+            (_hashed(token), self.study.name),
+        )
+        if not found:
+            raise UnknownParticipantError("nobody has this token (any more)")
+        person, pseudonym, seen = found[0]
+        now = time.time()
+        if now - seen > _SEEN_SECONDS:
+            self._tables.change(
+                lambda connection: connection.execute(
+                    "UPDATE study_people SET last_seen = ? WHERE id = ?", (now, person)
+                )
+            )
+        return self.participant(pseudonym)
+
+    def participant(self, pseudonym: str) -> Participant:
+        """Return somebody by their name in the data.
+
+        Raises:
+            UnknownParticipantError: there is nobody of that name.
+        """
+        found = self._tables.query(
+            f"{_PEOPLE} WHERE p.study = ? AND p.pseudonym = ?", (self.study.name, pseudonym)
+        )
+        if not found:
+            raise UnknownParticipantError(f"study {self.study.name!r} has no participant {pseudonym!r}")
+        return self._participant(found[0])
+
+    def people(self) -> list[Participant]:
+        """Return everybody, in the order in which they came."""
+        rows = self._tables.query(f"{_PEOPLE} WHERE p.study = ? ORDER BY p.id", (self.study.name,))
+        return [self._participant(row) for row in rows]
+
+    def overview(self) -> dict[str, dict[str, int]]:
+        """Return how many people have each status, by condition."""
+        counts: dict[str, Counter[str]] = {condition: Counter() for condition in self.study.conditions}
+        for person in self.people():
+            counts.setdefault(person.condition, Counter())[person.status] += 1
+        return {condition: dict(statuses) for condition, statuses in counts.items()}
+
+    # --- where ---
+
+    def advance(
+        self, participant: Participant, step: str, answers: Mapping[str, Any] | None = None
+    ) -> Participant:
+        """Move somebody on from a step; submitting a step again that they have passed changes nothing.
+
+        Args:
+            participant: Who.
+            step: What they submit: ``consent`` needs ``{"agreed": True}`` (``False`` declines the study),
+                ``questionnaire`` the answers by key.
+            answers: Their answers.
+
+        Raises:
+            WrongStepError: they are not there yet, or it is a step that trials pass and not words.
+            AnswerErrors: answers that do not do; nothing is kept of the others.
+            UnknownParticipantError: they were forgotten.
+        """
+        steps = self.study.steps
+        if step not in steps:
+            raise WrongStepError(f"study {self.study.name!r} has no step {step!r}; it has {', '.join(steps)}")
+
+        def work(connection: sqlite3.Connection) -> None:
+            person, status, current = self._tables.person(connection, participant.pseudonym)
+            if status != "active" or steps.index(step) < steps.index(current):
+                return
+            if step != current:
+                raise WrongStepError(f"{participant.pseudonym} is at step {current!r}, not at {step!r}")
+            if step in _PLAYED:
+                raise WrongStepError(f"step {step!r} is passed by its trials")
+            given = dict(answers or {})
+            if step == "consent" and not self._agrees(connection, person, given):
+                return
+            if step == "questionnaire":
+                self._keep_answers(connection, person, given)
+            self._event(connection, person, "step", {"step": step, **({} if step != "preflight" else given)})
+            self._move_on(connection, person, step)
+
+        self._tables.change(work)
+        return self.participant(participant.pseudonym)
+
+    def note_trial(self, participant: Participant, trial_id: str, phase: str) -> Participant:
+        """Count a trial that somebody finished, once; the last one of a phase moves them on.
+
+        Args:
+            participant: Who.
+            trial_id: The trial's.
+            phase: ``"practice"`` or ``"trials"``.
+
+        Raises:
+            ValueError: another phase.
+            UnknownParticipantError: they were forgotten.
+        """
+        if phase not in _PLAYED:
+            raise ValueError(f"phase={phase!r} is unknown: 'practice' or 'trials'")
+        wanted = self.study.practice if phase == "practice" else self.study.trials
+
+        def work(connection: sqlite3.Connection) -> None:
+            person, status, current = self._tables.person(connection, participant.pseudonym)
+            connection.execute(
+                "INSERT OR IGNORE INTO study_trials VALUES (?, ?, ?, ?)",
+                (person, trial_id, phase, time.time()),
+            )
+            (done,) = connection.execute(
+                "SELECT count(*) FROM study_trials WHERE person = ? AND phase = ?", (person, phase)
+            ).fetchone()
+            if status == "active" and current == phase and done >= wanted:
+                self._move_on(connection, person, phase)
+
+        self._tables.change(work)
+        return self.participant(participant.pseudonym)
+
+    def record(self, participant: Participant, kind: str, payload: Mapping[str, Any]) -> None:
+        """Keep something else that happened to somebody.
+
+        Raises:
+            UnknownParticipantError: they were forgotten.
+        """
+        self._tables.change(
+            lambda connection: self._event(
+                connection, self._tables.person(connection, participant.pseudonym)[0], kind, payload
+            )
+        )
+
+    def finish(self, participant: Participant) -> Participant:
+        """Note that somebody is through; done by itself when they come to the last page."""
+        return self._set_status(participant, "complete")
+
+    def abandon(self, participant: Participant) -> Participant:
+        """Note that somebody gave up: their condition is free for another."""
+        return self._set_status(participant, "abandoned")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._tables.close()
+
+    # --- inside a transaction ---
+
+    def _add(self, connection: sqlite3.Connection, external: str | None, now: float) -> tuple[int, str]:
+        """Add somebody new, and return row id and pseudonym."""
+        study = self.study
+        taken = dict(
+            connection.execute(
+                "SELECT condition, count(*) FROM study_people WHERE study = ? AND (status = 'complete' OR"
+                " (status = 'active' AND last_seen > ?)) GROUP BY condition",
+                (study.name, now - _HERE_SECONDS),
+            ).fetchall()
+        )
+        (before,) = connection.execute(
+            "SELECT count(*) FROM study_people WHERE study = ?", (study.name,)
+        ).fetchone()
+        condition = assign(study.conditions, taken, seed=study.seed, number=before)
+        pseudonym = f"p-{secrets.token_hex(5)}"
+        cursor = connection.execute(
+            "INSERT INTO study_people VALUES (NULL, ?, ?, ?, ?, 'active', ?, ?, ?)",
+            (study.name, pseudonym, external, condition, study.steps[0], now, now),
+        )
+        return int(cursor.lastrowid or 0), pseudonym
+
+    def _agrees(self, connection: sqlite3.Connection, person: int, given: Mapping[str, Any]) -> bool:
+        agreed = given.get("agreed")
+        if not isinstance(agreed, bool):
+            raise AnswerErrors({"agreed": "Please agree, or decline."})
+        if not agreed:
+            connection.execute("UPDATE study_people SET status = 'declined' WHERE id = ?", (person,))
+            self._event(connection, person, "declined", {})
+        return agreed
+
+    def _keep_answers(self, connection: sqlite3.Connection, person: int, given: Mapping[str, Any]) -> None:
+        problems: dict[str, str] = {}
+        kept: list[tuple[str, int | str | None]] = []
+        for question in self.study.questionnaire:
+            try:
+                kept.append((question.key, question.check(given.get(question.key))))
+            except AnswerError as error:
+                problems[error.key] = error.why
+        known = {question.key for question in self.study.questionnaire}
+        problems |= {key: "There is no such question." for key in sorted(set(given) - known)}
+        if problems:
+            raise AnswerErrors(problems)
+        now = time.time()
+        connection.executemany(
+            "INSERT OR IGNORE INTO study_responses VALUES (?, 'questionnaire', ?, ?, ?)",
+            [(person, key, json.dumps(value), now) for key, value in kept],
+        )
+
+    def _move_on(self, connection: sqlite3.Connection, person: int, step: str) -> None:
+        steps = self.study.steps
+        following = steps[min(steps.index(step) + 1, len(steps) - 1)]
+        status = "complete" if following == steps[-1] else "active"
+        connection.execute(
+            "UPDATE study_people SET step = ?, status = ? WHERE id = ?", (following, status, person)
+        )
+        if status == "complete":
+            self._event(connection, person, "complete", {})
+
+    def _set_status(self, participant: Participant, status: str) -> Participant:
+        def work(connection: sqlite3.Connection) -> None:
+            person, before, _ = self._tables.person(connection, participant.pseudonym)
+            if before != status:
+                connection.execute("UPDATE study_people SET status = ? WHERE id = ?", (status, person))
+                self._event(connection, person, status, {})
+
+        self._tables.change(work)
+        return self.participant(participant.pseudonym)
+
+    def _event(
+        self, connection: sqlite3.Connection, person: int, kind: str, payload: Mapping[str, Any]
+    ) -> None:
+        data = json.dumps(payload, default=str)
+        if len(data) > _MOST_EVENT_BYTES:
+            data = json.dumps({"cut": data[:_MOST_EVENT_BYTES]})
+        connection.execute(
+            "INSERT INTO study_events VALUES (NULL, ?, ?, ?, ?)", (person, kind[:64], data, time.time())
+        )
+
+    def _participant(self, row: tuple[Any, ...]) -> Participant:
+        pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen = row
+        code = None
+        if status == "complete":
+            code = self.study.completion_code
+            if code == PER_PERSON:
+                code = self._own_code(pseudonym)
+        return Participant(
+            pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen, code
+        )
+
+    def _own_code(self, pseudonym: str) -> str:
+        key = self._tables.query("SELECT value FROM study_secrets WHERE name = ?", (_KEY,))
+        secret = (
+            bytes(key[0][0])
+            if key
+            else self._tables.change(
+                lambda connection: secret_of(connection, _KEY, lambda: secrets.token_bytes(_KEY_BYTES))
+            )
+        )
+        digest = hmac.new(secret, f"code\n{pseudonym}".encode(), hashlib.sha256).digest()
+        return b32encode(digest[:5]).decode()
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
