@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from cogment_lab.errors import (
     StoreReadOnlyError,
     StoreVersionError,
 )
-from cogment_lab.store.location import MEMORY
+from cogment_lab.store.location import MEMORY, identity
 
 __all__ = [
     "APPLICATION_ID",
@@ -32,6 +33,9 @@ __all__ = [
 APPLICATION_ID = 0x436F674C  # "CogL"
 VERSION = 1
 BUSY_SECONDS = 5.0
+
+_LOOKING = threading.Lock()
+_LOOKED_AT: set[tuple[int, int]] = set()
 
 Migration = Callable[[sqlite3.Connection], None]
 MIGRATIONS: Mapping[int, Migration] = {}
@@ -95,6 +99,8 @@ def connect(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         _create_or_migrate(connection, path)
+        if (made := identity(path)) is not None:
+            _LOOKED_AT.add(made)
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error
@@ -137,18 +143,26 @@ def connect_to_read(path: str) -> sqlite3.Connection:
 
 
 def check_header(path: str) -> None:
-    """Refuse a file that is no SQLite database before SQLite touches it."""
+    """Refuse a file that is no SQLite database before SQLite touches it.
+
+    Each file is looked at once: closing it cancels the locks of this process's connections to it (POSIX),
+    and another process that leaves would then take the write-ahead log along.
+    """
     if path == MEMORY:
         return
-    try:
-        with open(path, "rb") as file:
-            header = file.read(16)
-    except FileNotFoundError:
-        return
-    except PermissionError as error:
-        raise StoreReadOnlyError(f"the store {path} cannot be read; change its permissions") from error
-    if header and header != b"SQLite format 3\x00":
-        raise NotAStoreError(f"{path} is no trial store (no SQLite file); give another path")
+    with _LOOKING:
+        if (found := identity(path)) is None or found in _LOOKED_AT:
+            return
+        try:
+            with open(path, "rb") as file:
+                header = file.read(16)
+        except FileNotFoundError:
+            return
+        except PermissionError as error:
+            raise StoreReadOnlyError(f"the store {path} cannot be read; change its permissions") from error
+        if header and header != b"SQLite format 3\x00":
+            raise NotAStoreError(f"{path} is no trial store (no SQLite file); give another path")
+        _LOOKED_AT.add(found)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

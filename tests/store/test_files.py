@@ -338,3 +338,17 @@ def test_a_last_observation_of_another_shape_is_refused(store: TrialStore, strea
         stream.end(state="ENDED", end_reason="x", last_observations={"gym": np.zeros(7)})
     stream.end(state="ENDED", end_reason="x", last_observations={})
     assert store.info("a").end_reason == "x"
+
+
+def test_a_process_that_leaves_takes_nothing_from_connections_that_stay(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.db")
+    stays = schema.connect(path)
+    stays.execute("CREATE TABLE noted (number INTEGER)")
+    schema.connect(path).close()  # looks at the file a second time, while a connection stays
+    leave = "import sys; from cogment_lab.store.schema import connect; connect(sys.argv[1]).close()"
+    for number in range(3):
+        stays.execute("INSERT INTO noted VALUES (?)", (number,))
+        subprocess.run([sys.executable, "-c", leave, path], check=True, timeout=60)
+    assert os.path.exists(f"{path}-wal")
+    assert stays.execute("SELECT count(*) FROM noted").fetchone() == (3,)
+    stays.close()
