@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import sqlite3
 import weakref
 from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
@@ -16,6 +17,7 @@ from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.chunk_source import ChunkSource
 from cogment_lab.store.database import Database, FileDatabase, MemoryDatabase
 from cogment_lab.store.deletion import delete_trials
+from cogment_lab.store.forgetting import Forgotten, forget_person
 from cogment_lab.store.labels import Label, LabelKind, Labels
 from cogment_lab.store.location import MEMORY, check_file_system, parse_location, prepare_for_writing
 from cogment_lab.store.pending import StreamQueue
@@ -339,8 +341,26 @@ class TrialStore:
                 )
             trials += self._catalog.row_ids([trial_id])
         if trials:
-            self._database.change(lambda connection: delete_trials(connection, trials))
+            self._database.change(lambda connection: _delete(connection, trials))
             self._chunks.forget()
+
+    def forget(self, participant: str) -> Forgotten:
+        """Remove what the store holds of a person, and scrub its bytes from the file.
+
+        That is: trials with the property ``participant`` or the user id of that name, or counted for them by
+        a study; their answers, events and tokens in studies; labels and comparisons of theirs, and
+        comparisons that show their trials. What was exported or copied before is beyond its reach.
+
+        Args:
+            participant: Their pseudonym, or the name that they came with.
+
+        Raises:
+            TrialStateError: one of their trials still runs; nothing is removed then.
+            StoreError: they are removed, and another process that reads the store keeps old bytes alive.
+        """
+        forgotten = forget_person(self._database, self._catalog, participant, in_file=self.path != MEMORY)
+        self._chunks.forget()
+        return forgotten
 
     def label(
         self,
@@ -402,3 +422,9 @@ def _find_in_memory(key: str) -> TrialStore:
             "a store in memory stays in the process that made it; other processes need one in a file"
         )
     return store
+
+
+def _delete(connection: sqlite3.Connection, trials: list[int]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        delete_trials(connection, trials)

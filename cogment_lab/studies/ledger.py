@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from cogment_lab.errors import AnswerError, AnswerErrors, UnknownParticipantError, WrongStepError
+from cogment_lab.store.external_ids import external_id_hash, store_key
 from cogment_lab.store.location import parse_location
 from cogment_lab.studies.assignment import assign
 from cogment_lab.studies.definition import PER_PERSON, Study
-from cogment_lab.studies.tables import StudyTables, secret_of
+from cogment_lab.studies.tables import StudyTables
 
-__all__ = ["Participant", "StudyLedger", "hash_of_external_id"]
+__all__ = ["Participant", "StudyLedger"]
 
-_KEY = "names"
-_KEY_BYTES = 32
 _HERE_SECONDS = 3600.0
 """Who is not heard of for so long, counts for the balance of conditions again when they are complete."""
 
@@ -67,12 +66,6 @@ class Participant:
     completion_code: str | None
 
 
-def hash_of_external_id(connection: sqlite3.Connection, study: str, external_id: str) -> str:
-    """Return what is kept of the name that somebody came with; the key is the store's own."""
-    key = secret_of(connection, _KEY, lambda: secrets.token_bytes(_KEY_BYTES))
-    return hmac.new(key, f"{study}\n{external_id}".encode(), hashlib.sha256).hexdigest()
-
-
 class StudyLedger:
     """The participants of one study.
 
@@ -91,6 +84,7 @@ class StudyLedger:
         self.study = study
         Path(store_path).parent.mkdir(parents=True, exist_ok=True)
         self._tables = StudyTables(parse_location(store_path))
+        self._key = self._tables.change(store_key)
 
     # --- who ---
 
@@ -106,7 +100,7 @@ class StudyLedger:
             now = time.time()
             external = None
             if external_id is not None:
-                external = hash_of_external_id(connection, self.study.name, external_id)
+                external = external_id_hash(self._key, self.study.name, external_id)
             found = connection.execute(
                 "SELECT id, pseudonym FROM study_people WHERE study = ? AND external = ?",
                 (self.study.name, external),
@@ -358,15 +352,7 @@ class StudyLedger:
         )
 
     def _own_code(self, pseudonym: str) -> str:
-        key = self._tables.query("SELECT value FROM study_secrets WHERE name = ?", (_KEY,))
-        secret = (
-            bytes(key[0][0])
-            if key
-            else self._tables.change(
-                lambda connection: secret_of(connection, _KEY, lambda: secrets.token_bytes(_KEY_BYTES))
-            )
-        )
-        digest = hmac.new(secret, f"code\n{pseudonym}".encode(), hashlib.sha256).digest()
+        digest = hmac.new(self._key, f"code\n{pseudonym}".encode(), hashlib.sha256).digest()
         return b32encode(digest[:5]).decode()
 
 

@@ -9,11 +9,10 @@ from typing import TypeVar
 from cogment_lab.errors import UnknownParticipantError
 from cogment_lab.store.database import FileDatabase, Rows
 
-__all__ = ["StudyTables", "secret_of"]
+__all__ = ["StudyTables"]
 
 _T = TypeVar("_T")
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS study_secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL)",
     """
 CREATE TABLE IF NOT EXISTS study_people (
     id INTEGER PRIMARY KEY AUTOINCREMENT, study TEXT NOT NULL, pseudonym TEXT NOT NULL UNIQUE,
@@ -37,13 +36,6 @@ CREATE TABLE IF NOT EXISTS study_events (
     time REAL NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS study_events_by_person ON study_events (person)",
 )
-
-
-def secret_of(connection: sqlite3.Connection, name: str, make: Callable[[], bytes]) -> bytes:
-    """Return a secret of the store, made when it is first asked for; inside the caller's transaction."""
-    connection.execute("INSERT OR IGNORE INTO study_secrets VALUES (?, ?)", (name, make()))
-    (value,) = connection.execute("SELECT value FROM study_secrets WHERE name = ?", (name,)).fetchone()
-    return bytes(value)
 
 
 class StudyTables:
