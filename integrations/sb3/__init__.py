@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cogment_lab.integrations.sb3.fill import fill_replay_buffer
     from cogment_lab.integrations.sb3.mixed_buffer import (
         MixedDictReplayBuffer,
+        MixedHerReplayBuffer,
+        MixedNStepReplayBuffer,
         MixedReplayBuffer,
         linear_schedule,
     )
@@ -38,6 +40,8 @@ __all__ = [
     "MaskedDictRolloutBuffer",
     "MaskedRolloutBuffer",
     "MixedDictReplayBuffer",
+    "MixedHerReplayBuffer",
+    "MixedNStepReplayBuffer",
     "MixedReplayBuffer",
     "TakeoverDictReplayBuffer",
     "TakeoverHerReplayBuffer",
@@ -53,6 +57,8 @@ _MODULES = {
     "MaskedDictRolloutBuffer": "rollout_buffers",
     "MaskedRolloutBuffer": "rollout_buffers",
     "MixedDictReplayBuffer": "mixed_buffer",
+    "MixedHerReplayBuffer": "mixed_buffer",
+    "MixedNStepReplayBuffer": "mixed_buffer",
     "MixedReplayBuffer": "mixed_buffer",
     "TakeoverDictReplayBuffer": "replay_buffers",
     "TakeoverHerReplayBuffer": "replay_buffers",

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.integrations.sb3.actions import ActionEncoder
+from cogment_lab.integrations.sb3.fitting import Observations, check_numbers, fit_actions, fit_observations
 from cogment_lab.integrations.sb3.replay_buffers import TakeoverReplayBuffer, holds_takeovers
-from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.store.query import select_rows
 
 if TYPE_CHECKING:
-    from cogment_lab.store import TrialStore
+    from cogment_lab.store import TrialData, TrialStore
 
 __all__ = ["TransitionBatch", "fill_replay_buffer", "write_transitions"]
 
-Array = npt.NDArray[Any]
-Observations = Array | dict[str, Array]
+Array: TypeAlias = npt.NDArray[Any]
 
 _BATCH_BYTES = 1 << 27
 _WRITES_ONE_ROW = {ReplayBuffer.add, DictReplayBuffer.add, TakeoverReplayBuffer.add}
@@ -30,8 +30,9 @@ _WRITES_ONE_ROW = {ReplayBuffer.add, DictReplayBuffer.add, TakeoverReplayBuffer.
 class TransitionBatch(Protocol):
     """What is read of a batch; :class:`cogment_lab.store.transitions.Transitions` is one.
 
-    Optional is ``ticks``, ``(n,) int64``: without it, a trial ends where ``terminated`` or ``truncated`` says
-    so.
+    Optional are ``ticks``, ``(n,) int64`` (without it, a trial ends where ``terminated`` or ``truncated``
+    says so), and ``infos``, the environment's info of each step, which goes into HER buffers with
+    ``copy_info_dict``.
     """
 
     @property
@@ -84,7 +85,8 @@ def fill_replay_buffer(
     last row, up to ``n_envs - 1`` steps of a batch are stored twice. n-step windows end where a stretch does.
 
     Args:
-        buffer: ``model.replay_buffer``; HER's are filled step by step.
+        buffer: ``model.replay_buffer``; HER's are filled step by step, with the recorded infos if they have
+            ``copy_info_dict``, and relabel these trials as their own.
         store: Holds the trials.
         env_id: Only trials of this environment.
         trial_ids: Only these trials.
@@ -96,9 +98,14 @@ def fill_replay_buffer(
         How many steps were added.
 
     Raises:
-        WrongBufferError: observations or actions do not fit the buffer's spaces.
+        WrongBufferError: observations or actions do not fit the buffer's spaces, or are NaN; what was added
+            before stays.
+        CorruptStoreError: ticks cannot be decoded; ``trial_ids`` can leave out the trials it names.
         ConfigurationError: an unknown ``actions``.
     """
+    if isinstance(buffer, HerReplayBuffer) and buffer.copy_info_dict:
+        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids)
+        return write_transitions(buffer, _with_infos(chosen), actions=actions)
     if batch_size is None:
         batch_size = int(np.clip(_BATCH_BYTES // _observation_bytes(buffer), 1024, 65536))
     batches = store.transitions(env_id=env_id, agent=agent, trial_ids=trial_ids, batch_size=batch_size)
@@ -126,15 +133,29 @@ def write_transitions(
     return added
 
 
+def _with_infos(trials: Iterable[TrialData]) -> Iterator[TrialData]:
+    """Yield trials as batches; ``TrialStore.transitions`` is faster, and reads no infos."""
+    for data in trials:
+        if data.observations is None:
+            continue
+        is_known = np.ones(len(data), np.bool_)
+        is_known[-1] = data.last_observation is not None or bool(data.terminated[-1])
+        yield data if is_known.all() else select_rows(data, is_known)
+
+
 class _Rows:
     """A batch, as the buffer would hold it: ``(n_rows, n_envs, ...)`` by fancy indexing with ``index``."""
 
     def __init__(self, buffer: ReplayBuffer, batch: TransitionBatch, actions: str) -> None:
         encoder = ActionEncoder(buffer.action_space, scaled=True)
-        proposed = _fit_actions(buffer, batch.proposed_actions)
-        executed = _fit_actions(buffer, batch.actions)
-        self.observations = _fit_observations(buffer, batch.observations)
-        self.next_observations = _fit_observations(buffer, batch.next_observations)
+        proposed = fit_actions(buffer, batch.proposed_actions)
+        executed = fit_actions(buffer, batch.actions)
+        self.observations = fit_observations(buffer, batch.observations)
+        self.next_observations = fit_observations(buffer, batch.next_observations)
+        ticks = getattr(batch, "ticks", None)
+        for name in ("observations", "next_observations"):
+            check_numbers(getattr(self, name), name, ticks)
+        check_numbers(np.asarray(batch.rewards), "rewards", ticks)
         self.proposed_actions = encoder.encode(proposed).reshape(-1, buffer.action_dim)
         self.actions = self.proposed_actions
         if actions == "executed":
@@ -150,8 +171,8 @@ class _Rows:
         first = np.minimum(np.arange(buffer.n_envs) * n_rows, n - n_rows)
         self.index = first + np.arange(n_rows)[:, None]
 
+        self.infos: list[dict[str, Any]] | None = getattr(batch, "infos", None)
         goes_on = np.zeros(n, np.bool_)
-        ticks = getattr(batch, "ticks", None)
         goes_on[:-1] = self.dones[:-1] == 0 if ticks is None else np.diff(ticks) == 1
         goes_on &= self.dones == 0
         self._treat_boundaries(buffer, goes_on)
@@ -202,7 +223,10 @@ def _add_one_by_one(buffer: ReplayBuffer, rows: _Rows) -> None:
     """Add rows through a buffer's own ``add``: HER's keeps the books of its episodes."""
     for index in rows.index:
         row = buffer.pos
-        infos = [{"TimeLimit.truncated": bool(timeout)} for timeout in rows.timeouts[index]]
+        infos = [
+            {**(rows.infos[each] if rows.infos else {}), "TimeLimit.truncated": bool(rows.timeouts[each])}
+            for each in index.tolist()
+        ]
         buffer.add(
             _take(rows.observations, index),  # type: ignore[arg-type]
             _take(rows.next_observations, index),  # type: ignore[arg-type]
@@ -231,69 +255,3 @@ def _take(observations: Observations, index: Array) -> Observations:
 def _observation_bytes(buffer: ReplayBuffer) -> int:
     pairs = _pairs(buffer.observations, buffer.observations)
     return max(sum(int(part[0, 0].nbytes) for part, _ in pairs), 1)
-
-
-def _fit_observations(buffer: ReplayBuffer, observations: Any) -> Observations:
-    """Return stored observations in the buffer's shapes.
-
-    Raises:
-        WrongBufferError: they are of another space.
-    """
-    if not isinstance(buffer.observation_space, spaces.Dict):
-        return _fit(observations, tuple(buffer.obs_shape), buffer.observation_space, "observations")
-    if not isinstance(observations, dict) or set(observations) != set(buffer.observation_space.spaces):
-        stored = f"the keys {sorted(observations)}" if isinstance(observations, dict) else "no keys"
-        raise WrongBufferError(
-            f"the stored observations have {stored}, the buffer holds {buffer.observation_space}: the trials "
-            "are of another environment (choose with env_id=), or the model was made with other wrappers"
-        )
-    shapes: Any = buffer.obs_shape
-    return {
-        key: _fit(observations[key], tuple(shapes[key]), space, f"observations[{key!r}]")
-        for key, space in buffer.observation_space.spaces.items()
-    }
-
-
-def _fit(stored: Any, shape: tuple[int, ...], space: spaces.Space[Any], what: str) -> Array:
-    if isinstance(stored, np.ndarray) and np.can_cast(stored.dtype, space.dtype or stored.dtype, "same_kind"):
-        if stored.shape[1:] == shape:
-            return stored
-        if stored.shape[1:] == () and shape == (1,):  # Discrete
-            return stored.reshape(-1, 1)
-        if stored.ndim == 4 and (stored.shape[3], *stored.shape[1:3]) == shape:  # VecTransposeImage
-            return np.moveaxis(stored, 3, 1)
-    found = f"{stored.shape[1:]} {stored.dtype}" if isinstance(stored, np.ndarray) else type(stored).__name__
-    raise WrongBufferError(
-        f"the stored {what} are {found}, the buffer holds {shape} {space.dtype}: the trials are of another "
-        "environment (choose with env_id=), or the model sees it through wrappers outside the trial (frame "
-        "stacks, normalisation of observations...), which belong inside"
-    )
-
-
-def _fit_actions(buffer: ReplayBuffer, actions: Any) -> Array:
-    """Return stored actions, which are of the buffer's action space.
-
-    Raises:
-        WrongBufferError: they are not.
-    """
-    space = buffer.action_space
-    found = np.asarray(actions)
-    complaint = None
-    if found.ndim == 0 or int(np.prod(found.shape[1:])) != buffer.action_dim or found.dtype == object:
-        complaint = f"have the shape {found.shape[1:]} and dtype {found.dtype}"
-    elif not np.can_cast(found.dtype, buffer.actions.dtype, "same_kind"):
-        complaint = f"are {found.dtype}"
-    elif isinstance(space, spaces.Discrete):
-        if found.min() < space.start or found.max() >= space.start + space.n:
-            complaint = f"reach from {found.min()} to {found.max()}"
-    elif isinstance(space, spaces.Box):
-        slack = 1e-4 * (space.high - space.low) + 1e-6
-        if (found < space.low - slack).any() or (found > space.high + slack).any():
-            complaint = f"reach from {found.min()} to {found.max()}"
-    if complaint is not None:
-        raise WrongBufferError(
-            f"the stored actions {complaint}, the buffer's action space is {space}: the trials are of "
-            "another environment (choose with env_id=), or a wrapper outside the trial changes the model's "
-            "actions"
-        )
-    return found

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch as th
 from cogment_lab.integrations.sb3.fill import fill_replay_buffer, write_transitions
-from cogment_lab.integrations.sb3.replay_buffers import TakeoverDictReplayBuffer, TakeoverReplayBuffer
+from cogment_lab.integrations.sb3.replay_buffers import (
+    TakeoverDictReplayBuffer,
+    TakeoverHerReplayBuffer,
+    TakeoverNStepReplayBuffer,
+    TakeoverReplayBuffer,
+)
 from gymnasium import spaces
-from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store import TrialStore
@@ -19,13 +25,22 @@ from cogment_lab.store import TrialStore
 if TYPE_CHECKING:
     from cogment_lab.store import TrialInfo
 
-__all__ = ["MixedDictReplayBuffer", "MixedReplayBuffer", "linear_schedule"]
+__all__ = [
+    "MixedDictReplayBuffer",
+    "MixedHerReplayBuffer",
+    "MixedNStepReplayBuffer",
+    "MixedReplayBuffer",
+    "linear_schedule",
+]
 
 Schedule = Callable[[int], float]
 
 
 class _Mixes(ReplayBuffer):
-    """What both buffers below share; stands before one of ours in their bases."""
+    """What the buffers below share; stands before one of ours in their bases."""
+
+    stored: ReplayBuffer
+    """The stored steps, which never make way for the learner's own."""
 
     def __init__(
         self,
@@ -34,7 +49,7 @@ class _Mixes(ReplayBuffer):
         action_space: spaces.Space[Any],
         device: th.device | str = "auto",
         n_envs: int = 1,
-        *args: Any,
+        *,
         store: TrialStore | str | None = None,
         ratio: float | Schedule = 0.5,
         query: Mapping[str, Any] | None = None,
@@ -43,7 +58,7 @@ class _Mixes(ReplayBuffer):
         actions: Literal["executed", "proposed"] = "executed",
         **kwargs: Any,
     ) -> None:
-        super().__init__(buffer_size, observation_space, action_space, device, n_envs, *args, **kwargs)
+        super().__init__(buffer_size, observation_space, action_space, device=device, n_envs=n_envs, **kwargs)
         if store is None:
             raise ConfigurationError(
                 f"{type(self).__name__} needs the store of the trials to mix in: pass "
@@ -60,15 +75,24 @@ class _Mixes(ReplayBuffer):
         self.query = dict(query or {})
         self.refresh_every = refresh_every
         self.stored_actions: Literal["executed", "proposed"] = actions
-        plain: type[ReplayBuffer] = (
-            DictReplayBuffer if isinstance(observation_space, spaces.Dict) else ReplayBuffer
-        )
-        self.stored = plain(
-            stored_size, observation_space, action_space, device=device, handle_timeout_termination=True
-        )
+        self.stored = self._make_stored(stored_size)
         self.steps = 0
         self._taken: set[str] = set()
         self.refresh()
+
+    def _make_stored(self, size: int, **options: Any) -> ReplayBuffer:
+        """Return a buffer whose samples are like this one's."""
+        kinds = (HerReplayBuffer, NStepReplayBuffer, DictReplayBuffer, ReplayBuffer)
+        plain: Any = next(kind for kind in kinds if isinstance(self, kind))
+        made: ReplayBuffer = plain(
+            size,
+            self.observation_space,
+            self.action_space,
+            device=self.device,
+            handle_timeout_termination=True,
+            **options,
+        )
+        return made
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         """Store one step of every environment; every ``refresh_every`` steps, look for new trials."""
@@ -136,7 +160,6 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
         action_space: Box actions are stored in [-1, 1].
         device: As there.
         n_envs: As there.
-        *args: Passed on to :class:`TakeoverReplayBuffer`.
         store: The store, or its path.
         ratio: Share of stored steps in each batch, or ``schedule(steps) -> share`` of the environment steps
             so far; while the store has given nothing, all are the learner's.
@@ -144,7 +167,7 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
         stored_size: Most stored steps; the oldest make way.
         refresh_every: Environment steps between two looks into the store; 0 for none.
         actions: ``"executed"`` or ``"proposed"`` ones of the store.
-        **kwargs: Passed on.
+        **kwargs: Passed on to :class:`TakeoverReplayBuffer`.
 
     Raises:
         ConfigurationError: no store, or a ratio outside [0, 1].
@@ -159,6 +182,32 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
 
 class MixedDictReplayBuffer(_Mixes, TakeoverDictReplayBuffer):
     """The same for Dict observations."""
+
+
+class MixedNStepReplayBuffer(_Mixes, TakeoverNStepReplayBuffer):
+    """The same for n-step returns; give ``n_steps`` and ``gamma`` as :class:`TakeoverNStepReplayBuffer`."""
+
+    def _make_stored(self, size: int, **options: Any) -> ReplayBuffer:
+        return super()._make_stored(size, n_steps=self.n_steps, gamma=self.gamma, **options)
+
+
+class MixedHerReplayBuffer(_Mixes, TakeoverHerReplayBuffer):
+    """The same for goal-conditioned environments: stored steps are given other goals as well."""
+
+    def _make_stored(self, size: int, **options: Any) -> ReplayBuffer:
+        return super()._make_stored(
+            size,
+            env=self.env,
+            n_sampled_goal=self.n_sampled_goal,
+            goal_selection_strategy=self.goal_selection_strategy,
+            copy_info_dict=self.copy_info_dict,
+            **options,
+        )
+
+    def set_env(self, env: VecEnv) -> None:
+        """Set the environment that computes rewards, after loading."""
+        super().set_env(env)
+        cast("HerReplayBuffer", self.stored).set_env(env)
 
 
 def linear_schedule(start: float, end: float, steps: int) -> Schedule:

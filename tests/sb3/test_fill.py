@@ -276,3 +276,19 @@ def test_what_learn_stored_comes_back_from_the_store(env_id, tmp_path):
     np.testing.assert_array_equal(
         filled.dones * (1 - filled.timeouts), learned.dones * (1 - learned.timeouts)
     )
+
+
+def test_discrete_trials_are_no_food_for_sac():
+    env = gym.make("MountainCarContinuous-v0")
+    cogment_lab.run("MountainCar-v0", lambda observation: 1, store="car.db", seed=1, max_episode_steps=9)
+    with cogment_lab.TrialStore("car.db") as store, pytest.raises(WrongBufferError, match="Learn with DQN"):
+        fill_replay_buffer(ReplayBuffer(10, env.observation_space, env.action_space), store)
+
+
+def test_nan_is_refused_and_its_place_named():
+    batch = trials([3, 4])
+    batch.observations[5, 0] = np.nan
+    buffer = ReplayBuffer(10, OBSERVATIONS, ACTIONS)
+    with pytest.raises(WrongBufferError, match="1 of 7 stored observations hold NaN, the first at tick 2"):
+        fill_replay_buffer(buffer, FakeStore(batch))
+    assert buffer.size() == 0
