@@ -22,6 +22,7 @@ FOLDERS = {
     "humans": ROOT / "cogment_lab/humans",
     "testing": ROOT / "cogment_lab/testing",
     "reports": ROOT / "cogment_lab/reports",
+    "studies": ROOT / "cogment_lab/studies",
     "cli": ROOT / "cogment_lab/cli",
     "integrations": ROOT / "integrations",
     "algorithms": ROOT / "algorithms",
@@ -39,8 +40,10 @@ MAY_IMPORT = {
     "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},
     "reports": {"reports", "store", "specs", "trial"},
+    "studies": {"studies", "integrations", "testing", "humans", "store", "specs", "trial"},
     "cli": {
         "cli",
+        "studies",
         "reports",
         "algorithms",
         "integrations",

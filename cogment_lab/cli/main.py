@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from cogment_lab._version import __version__
 from cogment_lab.errors import CogmentLabError
@@ -418,12 +419,44 @@ def study_dryrun(
     )
 
 
+@study_app.command("check")
+def study_check(file: Annotated[Path, _STUDY]) -> None:
+    """Say what a study's file means, or what is wrong with it and where."""
+    from cogment_lab.cli.study import check_study
+
+    check_study(file)
+
+
+@study_app.command("export")
+def study_export(
+    file: Annotated[Path, _STUDY],
+    store: Annotated[Path, typer.Option(help="The study's store.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+) -> None:
+    """Write participants, responses, trials, events (CSV), ticks (Parquet) and a codebook."""
+    from cogment_lab.cli.study import export_data
+
+    export_data(file, store, output)
+
+
+@study_app.command("forget")
+def study_forget(
+    participant: Annotated[str, typer.Argument(help="Pseudonym, or the name that they came with.")],
+    store: Annotated[Path, typer.Option(help="The study's store.")],
+) -> None:
+    """Remove a person's trials, answers and names from a store, and their bytes from its file."""
+    from cogment_lab.cli.study import forget_participant
+
+    forget_participant(store, participant)
+
+
 def main() -> None:
     """Run the command; our own errors become one line, not a traceback."""
     try:
         app()
     except CogmentLabError as error:
-        Console(stderr=True).print(f"[bold red]{type(error).__name__}:[/] {error}", highlight=False)
+        name = f"[bold red]{type(error).__name__}:[/]"
+        Console(stderr=True).print(f"{name} {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

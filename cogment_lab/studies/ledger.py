@@ -164,6 +164,37 @@ class StudyLedger:
             counts.setdefault(person.condition, Counter())[person.status] += 1
         return {condition: dict(statuses) for condition, statuses in counts.items()}
 
+    # --- all of them, for an export ---
+
+    def external_hashes(self) -> dict[str, str]:
+        """Return the keyed hash of the name that people came with, by pseudonym, where they had one."""
+        rows = self._tables.query(
+            "SELECT pseudonym, external FROM study_people WHERE study = ? AND external IS NOT NULL",
+            (self.study.name,),
+        )
+        return dict(rows)
+
+    def counted_trials(self) -> set[tuple[str, str]]:
+        """Return pseudonym and id of each trial that was counted."""
+        return set(self._all("p.pseudonym, t.trial_id", "study_trials t", "t.trial_id"))
+
+    def responses(self) -> list[tuple[str, str, int | str | None, float]]:
+        """Return pseudonym, question, answer and Unix time of each answer."""
+        rows = self._all("p.pseudonym, t.question, t.value, t.time", "study_responses t", "t.time, t.rowid")
+        return [(who, question, json.loads(value), at) for who, question, value, at in rows]
+
+    def events(self) -> list[tuple[str, str, Any, float]]:
+        """Return pseudonym, kind, data and Unix time of each event."""
+        rows = self._all("p.pseudonym, t.kind, t.data, t.time", "study_events t", "t.id")
+        return [(who, kind, json.loads(data), at) for who, kind, data, at in rows]
+
+    def _all(self, columns: str, table: str, order: str) -> list[tuple[Any, ...]]:
+        return self._tables.query(
+            f"SELECT {columns} FROM {table} JOIN study_people p ON p.id = t.person WHERE p.study = ?"
+            f" ORDER BY p.id, {order}",
+            (self.study.name,),
+        )
+
     # --- where ---
 
     def advance(

@@ -1,0 +1,74 @@
+"""``cogmentlab study check``, ``export`` and ``forget``: a study's file, its data, who shall not be in it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cogment_lab.cli.trials import open_existing
+from cogment_lab.errors import UnknownParticipantError
+from cogment_lab.studies.definition import read_study
+from cogment_lab.studies.export import export_study
+from cogment_lab.studies.factory import load_factory
+from cogment_lab.studies.ledger import StudyLedger
+
+__all__ = ["check_study", "export_data", "forget_participant"]
+
+
+def check_study(file: Path) -> None:
+    """Say what a study's file means, or what is wrong with it.
+
+    Raises:
+        StudyFileError: the file cannot be used; it names the key.
+        StudySessionError: the function that the file names cannot be loaded.
+    """
+    study = read_study(file)
+    load_factory(study)
+    table = Table(show_header=False, title=f"{study.title} ({study.name})")
+    table.add_row("steps", " > ".join(study.steps))
+    table.add_row("trials", f"{study.practice} for practice, {study.trials} that count")
+    table.add_row("conditions", ", ".join(study.conditions))
+    table.add_row("questions", ", ".join(question.key for question in study.questionnaire) or "none")
+    table.add_row("at once", f"{study.max_sessions} people; idle after {study.idle_timeout:g} s")
+    table.add_row("session", study.session)
+    Console().print(table)
+
+
+def export_data(file: Path, store: Path, folder: Path) -> None:
+    """Write a study's tables, and say how many rows they have.
+
+    Raises:
+        StudyFileError: the file cannot be used.
+        ConfigurationError: the folder exists already.
+        StoreError: the store cannot be read, or the disk is full.
+    """
+    study = read_study(file)
+    console = Console()
+    with open_existing(store) as trials, closing(StudyLedger(store, study)) as ledger:
+        counts = export_study(ledger, trials, folder)
+    for name, count in counts.items():
+        console.print(f"{name:<18}{count:>9,} rows", highlight=False)
+    if "ticks.csv" in counts:
+        console.print("ticks are CSV because pyarrow is missing: pip install pyarrow", highlight=False)
+    console.print(f"{folder}/codebook.md says what each column means", highlight=False)
+
+
+def forget_participant(store: Path, name: str) -> None:
+    """Remove a person from a store, and say what was removed.
+
+    Raises:
+        UnknownParticipantError: the store holds nothing of that name.
+        TrialStateError: one of their trials still runs.
+    """
+    with open_existing(store) as trials:
+        found = trials.forget(name)
+    if not (found.trials or found.events or found.labels or found.answers):
+        raise UnknownParticipantError(f"{store} holds nothing of {name!r}")
+    Console().print(
+        f"removed {len(found.trials)} trials, {found.responses} answers, {found.events} events, "
+        f"{found.labels} labels and {found.answers} comparisons; delete what you exported before as well",
+        highlight=False,
+    )
