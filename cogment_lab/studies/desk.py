@@ -36,11 +36,11 @@ class Desk:
         Raises:
             UnknownParticipantError: nobody's.
         """
-        person = await self._ask(self._ledger.by_token, token)
-        if person.step == "thanks" and person.status == "active":
-            await self._ask(self._ledger.finish, person)
-            return await self._ask(self._ledger.by_token, token)
-        return person
+        return await self._ask(self._ledger.by_token, token)
+
+    async def look(self, person: Participant) -> Participant:
+        """Return where somebody is by now."""
+        return await self._ask(self._ledger.participant, person.pseudonym)
 
     async def advance(self, person: Participant, step: str, answers: dict[str, Any] | None) -> None:
         """Move somebody on from a step.

@@ -23,8 +23,7 @@ class Ending(NamedTuple):
     """How a session ended.
 
     Attributes:
-        why: ``"done"``; ``"left"``, nobody was at the seat; ``"failed"``, it could not be made or raised;
-            ``"lost"``, its process died.
+        why: ``"done"``; ``"failed"``, it could not be made, or raised; ``"lost"``, its process died.
         told: For the experimenter.
     """
 
@@ -39,7 +38,7 @@ async def host_session(
 
     Args:
         config: What :mod:`cogment_lab.studies.session_process` reads.
-        on_message: Called with each ``{"kind": "ready" | "trial" | "done" | "left"}`` that it says.
+        on_message: Called with each ``{"kind": "ready" | "trial" | "done"}`` that it says.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -91,8 +90,7 @@ async def _listen(
         await on_message(message)
         if message["kind"] == "done":
             await asyncio.sleep(_FAREWELL_SECONDS)  # the page goes on before its seat is gone
-        if message["kind"] in ("done", "left"):
-            return Ending(message["kind"])
+            return Ending("done")
 
 
 async def _drain(stream: asyncio.StreamReader, log: bytearray) -> None:

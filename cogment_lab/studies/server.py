@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 
 from cogment_lab.errors import ConfigurationError, PortInUseError, SeatLostError
 from cogment_lab.humans.web.app import PageConfig, make_app
@@ -177,6 +179,7 @@ class StudyServer:
                 await sessions.close()
 
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+        app.add_exception_handler(RequestValidationError, _refuse)
         app.add_middleware(Guard, allows_origin=config.allows_origin, headers=tuple(_HEADERS.items()))
         app.include_router(make_router(self.study, desk, sessions, config.access))
         app.mount(_SEATS, seats)
@@ -222,6 +225,13 @@ class StudyServer:
             self._error = error
             self._started.set()
             raise
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong with a request without repeating it: it may be any bytes."""
+    assert isinstance(error, RequestValidationError)
+    told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
+    return JSONResponse({"error": told[:1000]}, 422)
 
 
 def _listen(host: str, port: int) -> socket.socket:

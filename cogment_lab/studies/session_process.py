@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import cogment_lab
-from cogment_lab.errors import CogmentLabError, InvalidActionError, StudySessionError
+from cogment_lab.errors import CogmentLabError, StudySessionError
 from cogment_lab.humans.web import WebUI
 from cogment_lab.humans.web.rendezvous import find_page
 from cogment_lab.store import TrialStore
@@ -75,23 +75,21 @@ def _sit(line: _Line) -> None:
     store = Path(config["store"])
     if find_page(store) is None:
         raise StudySessionError(f"the study's server of {store} is gone")
+    patience = 2 * study.idle_timeout  # the server ends a session before that
     with TrialStore(store) as records, WebUI(store=store) as ui:
         seat = ui.seat(
             session.role,
             config["seat"],
             keymap=session.keymap,
-            patience=study.idle_timeout,
+            patience=patience,
             show_proposal=session.show_proposal,
         )
         fps = config["fps"]
-        make = {**session.make, **({} if fps is None else {"fps": fps})}
-        env = cogment_lab.make(
-            session.env,
-            store=records,
-            user_id=participant,
-            **{session.role: seat, **({} if session.policy is None else {"player": session.policy})},
-            **make,
-        )
+        roles: dict[str, Any] = {session.role: seat}
+        if session.policy is not None:
+            roles["player"] = session.policy
+        make: dict[str, Any] = {**session.make, **({} if fps is None else {"fps": fps})}
+        env = cogment_lab.make(session.env, store=records, user_id=participant, **roles, **make)
         if session.role == "teacher" and session.learner is None:
             env.acknowledge_takeovers("a study")  # nobody learns, as the experimenter wants it
         plan = plan_trials(
@@ -114,13 +112,14 @@ def _sit(line: _Line) -> None:
             report=report,
             is_ending=line.has_ended,
             countdown=session.countdown if fps is None else 0,
-            patience=study.idle_timeout,
+            patience=patience,
         )
         try:
             line.say("ready")
             _run(session, trials, participant)
         except SessionOver:
-            line.say("done" if trials.is_done else "left")
+            if trials.is_done:
+                line.say("done")
             line.wait_for_end(_FAREWELL_SECONDS)  # the server says when the seat may go
         finally:
             env.close()
@@ -134,14 +133,15 @@ def _run(session: Session, trials: StudyTrials, participant: str) -> None:
     """
     if session.learner is not None:
         _learn(session, trials, participant)
+    fallback = None
     while True:
         trials.reset()
         over = False
         while not over:
-            try:
-                _, _, terminated, truncated, _ = trials.step(None)
-            except InvalidActionError:  # nobody has been at the seat for the study's idle_timeout
-                raise SessionOver from None
+            if fallback is None:
+                fallback = trials.action_space.sample()
+            _, _, terminated, truncated, info = trials.step(fallback)
+            fallback = info["executed_action"]  # while nothing is held, where that means nothing else
             over = terminated or truncated
 
 

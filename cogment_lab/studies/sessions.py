@@ -27,6 +27,9 @@ _FORGET_SECONDS = 900.0
 class Records(Protocol):
     """Where it is written down what people did."""
 
+    async def look(self, person: Participant) -> Participant:
+        """Return where somebody is by now."""
+
     async def note_trial(self, person: Participant, trial_id: str, phase: str) -> None:
         """Count a trial that is over."""
 
@@ -45,6 +48,7 @@ class _Sitting:
     heard: float = field(default_factory=time.monotonic)
     active: float = field(default_factory=time.monotonic)
     task: asyncio.Task[None] | None = None
+    former: asyncio.Task[None] | None = None  # of the same person
 
 
 class Sessions:
@@ -75,6 +79,7 @@ class Sessions:
         self._fps = fps
         self._sittings: dict[str, _Sitting] = {}
         self._line: deque[_Sitting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -86,9 +91,7 @@ class Sessions:
         """End all sessions."""
         self._closing = True
         self._line.clear()
-        tasks = [sitting.task for sitting in self._sittings.values() if sitting.task is not None]
-        if self._watcher is not None:
-            tasks.append(self._watcher)
+        tasks = [*self._tasks, *([] if self._watcher is None else [self._watcher])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -98,9 +101,8 @@ class Sessions:
         sitting = self._sittings.get(person.pseudonym)
         if self._closing or (sitting is not None and sitting.state != "ended"):
             return
-        if sitting is not None and sitting.task is not None and not sitting.task.done():
-            return  # the former process is ending; the page asks again
-        sitting = self._sittings[person.pseudonym] = _Sitting(person)
+        former = sitting.task if sitting is not None else None
+        sitting = self._sittings[person.pseudonym] = _Sitting(person, former=former)
         self._line.append(sitting)
         self._admit()
 
@@ -122,8 +124,7 @@ class Sessions:
     @property
     def running(self) -> int:
         """How many processes there are."""
-        tasks = (sitting.task for sitting in self._sittings.values())
-        return sum(task is not None and not task.done() for task in tasks)
+        return len(self._tasks)
 
     def _admit(self) -> None:
         """Let in whom there is room for."""
@@ -132,21 +133,16 @@ class Sessions:
             sitting.state = "starting"
             sitting.active = time.monotonic()  # who waited patiently was not idle
             sitting.task = asyncio.get_running_loop().create_task(self._host(sitting))
-            sitting.task.add_done_callback(lambda _: self._admit())
+            self._tasks.add(sitting.task)
+            sitting.task.add_done_callback(self._leave)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._admit()
 
     async def _host(self, sitting: _Sitting) -> None:
         person = sitting.person
         sitting.seat = f"{person.pseudonym}-{secrets.token_hex(3)}"
-        config = {
-            "study": str(self._study.path),
-            "store": str(self._store),
-            "participant": person.pseudonym,
-            "condition": person.condition,
-            "done_practice": person.done_practice,
-            "done_trials": person.done_trials,
-            "seat": sitting.seat,
-            "fps": self._fps,
-        }
 
         async def hear(message: dict[str, Any]) -> None:
             if message["kind"] == "ready":
@@ -158,8 +154,12 @@ class Sessions:
         begun = time.monotonic()
         ending = Ending("closed")
         try:
+            if sitting.former is not None:
+                await asyncio.wait([sitting.former])
+                sitting.former = None
+            person = await self._records.look(person)
             await self._records.note_event(person, "session_started", {"seat": sitting.seat})
-            ending = await host_session(config, hear)
+            ending = await host_session(self._config(person, sitting.seat), hear)
         except CogmentLabError as error:  # the record could not be written
             ending = Ending("failed", f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
@@ -171,14 +171,28 @@ class Sessions:
             sitting.heard = time.monotonic()
         seconds = round(time.monotonic() - begun, 1)
         payload = {"why": ending.why, "seconds": seconds, "told": ending.told[:2000]}
-        await self._records.note_event(person, "session_ended", payload)
         self._tell(person, ending, seconds)
+        try:
+            await self._records.note_event(person, "session_ended", payload)
+        except CogmentLabError as error:
+            self._say(f"{person.pseudonym}: this could not be recorded: {error}")
+
+    def _config(self, person: Participant, seat: str) -> dict[str, Any]:
+        return {
+            "study": str(Path(self._study.path).absolute()),
+            "store": str(self._store),
+            "participant": person.pseudonym,
+            "condition": person.condition,
+            "done_practice": person.done_practice,
+            "done_trials": person.done_trials,
+            "seat": seat,
+            "fps": self._fps,
+        }
 
     def _tell(self, person: Participant, ending: Ending, seconds: float) -> None:
         texts = {
             "done": "has done all trials",
             "idle": f"was idle for {self._study.idle_timeout:g} s; the place is free again",
-            "left": "left the seat; the place is free again",
             "failed": f"could not go on: {ending.told}",
             "lost": f"lost their session and may continue: {ending.told}",
         }

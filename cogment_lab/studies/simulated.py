@@ -58,7 +58,15 @@ class SimulatedParticipant:
         """
         self._deadline = time.monotonic() + self._timeout
         self._token = self._ask("join", {"id": self.external_id})["token"]
-        state = self._ask("state")
+        state = self._follow(self._ask("state"))
+        if state["status"] != "complete":
+            raise StudySessionError(
+                f"{self.external_id} ended as {state['status']!r} at step {state['step']!r}"
+            )
+        return state
+
+    def _follow(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Do one step after the other until there is none."""
         while state["status"] == "active" and state["step"] != "thanks":
             step = state["step"]
             self._check_time(step)
@@ -66,10 +74,6 @@ class SimulatedParticipant:
                 state = self._play(state)
             else:
                 state = self._ask(f"steps/{step}", {"answers": self._answers(step, state["content"])})
-        if state["status"] != "complete":
-            raise StudySessionError(
-                f"{self.external_id} ended as {state['status']!r} at step {state['step']!r}"
-            )
         return state
 
     # --- the pages ---
@@ -180,7 +184,7 @@ class SimulatedParticipant:
                 f"{self.external_id} was not done within {self._timeout:g} s, at step {step!r}"
             )
 
-    def _ask(self, path: str, content: dict[str, Any] | None = None) -> Any:
+    def _ask(self, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         request = urllib.request.Request(
             f"{self._base}/study/api/{path}",
             data=None if content is None else json.dumps(content).encode(),
@@ -188,7 +192,8 @@ class SimulatedParticipant:
         )
         try:
             with self._opener.open(request, timeout=_REQUEST_SECONDS) as answer:
-                return json.load(answer)
+                found: dict[str, Any] = json.load(answer)
+                return found
         except HTTPError as error:
             with error:
                 told = error.read(2000).decode(errors="replace")

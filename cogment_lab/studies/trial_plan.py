@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
 from cogment_lab.integrations.gymnasium.environment import TrialEnv
 
 __all__ = ["Planned", "SessionOver", "StudyTrials", "plan_trials"]
@@ -17,7 +18,7 @@ _BEGIN = "Begin"
 
 
 class SessionOver(Exception):  # a signal, no fault
-    """All trials are done, the person has left, or the server wants the session to end."""
+    """All trials are done, or the server wants the session to end."""
 
 
 @dataclass(frozen=True, slots=True)

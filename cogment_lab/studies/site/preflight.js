@@ -14,6 +14,7 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
  */
 export function preflightPage(wanted, pass) {
   const pressed = new Set();
+  const touch = matchMedia("(pointer: coarse)").matches;
   const measured = { trip: NaN, unreachable: false };
   const stop = new AbortController();
   const again = button("Measure again", () => measure(), { className: "small" });
@@ -43,7 +44,6 @@ export function preflightPage(wanted, pass) {
   function refresh() {
     const missing = wanted.keys.filter((code) => !pressed.has(code));
     keys.forEach((key, index) => key.classList.toggle("done", pressed.has(wanted.keys[index])));
-    const touch = matchMedia("(pointer: coarse)").matches;
     const keyHelp = missing.length ? `Press each of them once.${touch ? " This study needs a keyboard: please open it on a computer." : ""}` : "";
     const fine = [
       show(lines.keys, missing.length ? "busy" : "good", missing.length ? "These keys" : "The keys work", keyHelp),
@@ -58,7 +58,7 @@ export function preflightPage(wanted, pass) {
     const small = [width < wanted.min_width && "wider", height < wanted.min_height && "higher"].filter(Boolean).join(" and ");
     const size = `${width} × ${height} pixels; ${wanted.min_width} × ${wanted.min_height} are needed`;
     if (!small) return show(lines.window, "good", `The window is large enough (${width} × ${height})`);
-    return show(lines.window, "bad", `The window must be ${small}`, `It has ${size}. Make it ${small}, go to full screen (F11), or zoom out (Ctrl and −).`);
+    return show(lines.window, "bad", `The window must be ${small}`, `It has ${size}. ${touch ? "Please open this study on a computer." : `Make it ${small}, go to full screen (F11), or zoom out (Ctrl and −).`}`);
   }
 
   function showTrip() {

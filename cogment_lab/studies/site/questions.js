@@ -52,7 +52,7 @@ const isAnswered = (value) => value !== undefined && value !== null && String(va
 function field(question, value, change) {
   const name = `question-${question.key}`;
   const wrong = make("p", { className: "wrong", id: `${name}-wrong`, role: "alert" });
-  const title = make("legend", {}, question.text, ...(question.required ? [make("span", { className: "required", title: "needs an answer", textContent: " *" })] : []));
+  const title = make("legend", {}, question.text, ...(question.required ? [make("span", { className: "required", title: "needs an answer", textContent: "\u00a0*" })] : []));
   const input = { scale, choice, text }[question.kind](question, name, value, change);
   const element = make("fieldset", { className: "question", "aria-describedby": wrong.id }, title, input, wrong);
   const complain = (told) => {

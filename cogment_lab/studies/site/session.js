@@ -5,7 +5,6 @@ import { button, card, make } from "./dom.js";
 const SEAT_TOKEN = "cogment-token"; // where the seat's page, in a frame of this tab, looks for it
 const ENDED = {
   idle: ["Are you still there?", "Nothing happened for a while, so your place went to somebody else. What you did is kept."],
-  left: ["Are you still there?", "Nobody was at the seat for a while, so your place went to somebody else. What you did is kept."],
   lost: ["Your session ended unexpectedly", "That was not your fault, and what you did is kept. You can go on with the trials that are left."],
   failed: ["Something is wrong on our side", "Your session could not be started. The experimenter has been told. What you did is kept; please try again in a minute."],
 };

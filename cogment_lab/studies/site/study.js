@@ -166,14 +166,14 @@ function fail(error) {
 
 function strangers() {
   seat = null;
-  const known = state !== null;
   const come = button("Continue here", async () => {
     sessionStorage.removeItem("cogment-study-token");
     shown = "";
     await follow(true);
   }, { className: "strong" });
-  if (known && canRejoin()) return putCard("moved", () => card("You went on somewhere else", [make("p", { textContent: "This study was opened with your link in another tab or browser, so this tab is no longer used." })], [come]));
-  return putCard("invalid", () => card("This link is not valid", [make("p", { textContent: "It may be incomplete, or the study is over. Open the link from your invitation again, or ask whoever sent it for a new one." })]));
+  if (canRejoin()) return putCard("moved", () => card("You went on somewhere else", [make("p", { textContent: "This study was opened with your link in another tab or browser, so this tab is no longer used." })], [come]));
+  const told = "It may be incomplete, or the study is over. Open the link from your invitation again, or ask whoever sent it for a new one.";
+  return putCard("invalid", () => card("This link is not valid", [make("p", { textContent: told })], [button("Begin anew", come.click.bind(come))]));
 }
 
 async function look() {
