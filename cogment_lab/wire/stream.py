@@ -171,7 +171,7 @@ class FrameStream(Generic[In, Out]):
                         await self._call.write(data)
                 pending, self._waiting = self._waiting, []
         except Exception as error:  # as in read()
-            self.error = error
+            self.error = self.error or error  # a reader may have heard why
             raise PeerLost(f"the peer is gone: {error}") from error
         finally:
             self._writing = False

@@ -56,14 +56,16 @@ def run(serve: Server, use: Client, metadata: Any = OFFERS) -> None:
         server.add_generic_rpc_handlers((Handler(),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        async with asyncio.timeout(20), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call = channel.stream_stream("/a/b")(metadata=metadata)
-            stream = actor_side(call)
-            await stream.write(ActorRunTrialOutput(state=NORMAL))
-            assert (await stream.read())[0].state == NORMAL
-            await settle(call, stream)
-            await use(stream, call)
-        await server.stop(0.5)
+        try:
+            async with asyncio.timeout(60), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call = channel.stream_stream("/a/b")(metadata=metadata)
+                stream = actor_side(call)
+                await stream.write(ActorRunTrialOutput(state=NORMAL))
+                assert (await stream.read())[0].state == NORMAL
+                await settle(call, stream)
+                await use(stream, call)
+        finally:
+            await server.stop(0.5)
 
     asyncio.run(main())
 
@@ -193,14 +195,32 @@ def test_a_failure_keeps_its_reason_for_readers_that_are_no_tasks() -> None:
 
 def test_a_server_that_fails_before_anybody_connects_says_why() -> None:
     class Call:
+        told = "Internal error from Core"
+
         async def initial_metadata(self) -> Any:
             return (*BUNDLES, (SHORTCUT, "/nowhere/cogment-lab-gone/stream"))
 
         async def write(self, message: bytes) -> None:
-            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata())
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), self.told
+            )
 
-    call = Call()
-    asyncio.run(settle(call, actor_side(call)))
+        async def details(self) -> str:
+            details, self.told = self.told, "the orchestrator is confused"
+            return details
+
+        async def read(self) -> Any:
+            await self.write(b"")
+
+    async def use() -> None:
+        call = Call()
+        stream = actor_side(call)
+        await settle(call, stream)
+        assert not await stream.read()
+        assert isinstance(stream.error, grpc.aio.AioRpcError)
+        assert stream.error.details() == "the orchestrator is confused"
+
+    asyncio.run(use())
 
 
 def test_what_was_sent_before_the_end_arrives() -> None:
