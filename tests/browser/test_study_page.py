@@ -1,0 +1,256 @@
+"""A participant's pages in a real browser."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from cogment_lab import TrialStore
+from cogment_lab.studies import StudyServer, read_study
+
+pytestmark = pytest.mark.browser
+
+DEADLINE = 30_000
+SESSION = """
+from cogment_lab.studies import Session
+
+def session(participant, condition):
+    return Session(env="Pendulum-v1", countdown=1, make={"max_episode_steps": STEPS})
+"""
+STUDY = """
+name: pilot
+title: A <b>pilot</b>
+session: MODULE:session
+consent: |
+  # Your data
+
+  We keep what you press.
+
+  - under a random name
+preflight: {keys: [ArrowLeft, Space], min_width: 700, min_height: 500, max_round_trip_ms: 2000}
+instructions: [The first page., The second page.]
+practice: 1
+trials: 2
+max_sessions: 1
+questionnaire:
+  - {key: fun, kind: scale, text: "How much <i>fun</i>?", required: true, low: 1, high: 5, low_label: none}
+  - {key: often, kind: choice, text: "How often?", required: true, options: [never, always]}
+  - {key: why, kind: text, text: "Why?", longest: 40}
+thanks: You helped.
+completion_code: CODE-7
+return_url: https://example.org/done
+"""
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., StudyServer]]:
+    running: list[StudyServer] = []
+
+    def start(steps: int = 20, port: int = 0) -> StudyServer:
+        module = f"session_of_{tmp_path.name}".replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(SESSION.replace("STEPS", str(steps)))
+        (tmp_path / "study.yaml").write_text(STUDY.replace("MODULE", module))
+        study = read_study(tmp_path / "study.yaml")
+        running.append(StudyServer(study, tmp_path / "study.db", port=port, say=lambda text: None))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close()
+
+
+def ask(server: StudyServer, path: str, token: str = "", content: Any = None) -> Any:
+    """Take part without a browser, as far as needed."""
+    request = urllib.request.Request(
+        f"{server.base_url}/study/api/{path}",
+        data=json.dumps(content or {}).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def walk_to_trials(page: Page, server: StudyServer, who: str = "anna") -> None:
+    page.goto(f"{server.join_url}?id={who}")
+    page.click("#agree")
+    page.wait_for_selector(".checks")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Continue").click()
+    page.click("#next")
+    page.click("#next")
+    page.wait_for_selector("#begin")
+
+
+def test_a_person_goes_all_the_way(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve()
+    walk_to_trials(page, server)
+    expect(page.locator("h2")).to_have_text("Practice first")
+    page.click("#begin")
+    seat = page.frame_locator("iframe")
+    expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
+    seat.get_by_role("button", name="Begin").click(timeout=DEADLINE)
+    expect(page.locator(".progress")).to_have_text("Trial 1 of 2", timeout=DEADLINE)
+    expect(seat.locator("#question")).to_be_hidden()
+    page.keyboard.down("ArrowLeft")  # goes to the seat, and not to this page
+    expect(page.locator(".progress")).to_have_text("Trial 2 of 2", timeout=DEADLINE)
+    expect(page.locator("h2")).to_have_text("Some questions", timeout=DEADLINE)
+    page.keyboard.up("ArrowLeft")
+    with TrialStore(server.store) as store:
+        phases = [trial.properties["phase"] for trial in store.trials()]
+        assert phases == ["practice", "trials", "trials"]
+        for trial in store.trials(properties={"phase": "trials"}):
+            assert (store.load(trial.trial_id)["gym"].actions[-5:] != 0.0).all()
+
+    page.get_by_role("button", name="Send answers").click()
+    expect(page.locator(".is-wrong")).to_have_count(2)
+    page.locator(".points label").nth(3).click()
+    page.get_by_text("always").click()
+    page.fill("textarea", "<img src=x onerror=alert(1)>")
+    expect(page.locator(".counter")).to_have_text("28 of 40")
+    page.reload()
+    expect(page.locator("textarea")).to_have_value("<img src=x onerror=alert(1)>")
+    expect(page.locator(".points input:checked")).to_have_value("4")
+    page.get_by_role("button", name="Send answers").click()
+    expect(page.locator("#code")).to_have_text("CODE-7")
+    expect(page.locator("#return")).to_have_attribute("href", "https://example.org/done")
+    page.click("#copy")
+    expect(page.locator("#copy")).not_to_have_text("Copy")
+
+
+def test_texts_are_texts(page: Page, serve: Callable[..., StudyServer]) -> None:
+    page.goto(serve().join_url)
+    expect(page.locator("#title")).to_have_text("A <b>pilot</b>")
+    expect(page.locator(".page h3")).to_have_text("Your data")
+    expect(page.locator(".page li")).to_have_text("under a random name")
+    assert page.locator("#title b").count() == 0
+
+
+def test_the_name_leaves_the_address_and_the_token_never_enters_it(
+    page: Page, serve: Callable[..., StudyServer]
+) -> None:
+    server = serve()
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url))
+    page.goto(f"{server.join_url}?id=anna")
+    page.wait_for_selector("#agree")
+    assert page.url == server.join_url
+    token = page.evaluate("sessionStorage.getItem('cogment-study-token')")
+    assert token and not [url for url in seen if token in url]
+
+
+def test_a_reload_and_the_back_button_change_nothing(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve()
+    page.goto(f"{server.join_url}?id=anna")
+    page.click("#agree")
+    page.wait_for_selector(".checks")
+    page.reload()
+    page.wait_for_selector(".checks")
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector(".checks")
+    assert len(server.people()) == 1
+
+
+def test_another_browser_goes_on_and_the_older_tab_is_told(
+    page: Page, browser: Browser, serve: Callable[..., StudyServer]
+) -> None:
+    server = serve()
+    page.goto(f"{server.join_url}?id=anna")
+    page.click("#agree")
+    page.wait_for_selector(".checks")
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(f"{server.join_url}?id=anna")
+    other.wait_for_selector(".checks")
+    expect(page.locator("h2")).to_have_text("You went on somewhere else", timeout=DEADLINE)
+    page.get_by_role("button", name="Continue here").click()
+    page.wait_for_selector(".checks")
+    expect(other.locator("h2")).to_have_text("You went on somewhere else", timeout=DEADLINE)
+    context.close()
+
+
+def test_a_token_that_is_none_is_said_politely(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve()
+    page.add_init_script(
+        "sessionStorage.getItem('tried') || sessionStorage.setItem('cogment-study-token', 'x')"
+    )
+    page.goto(server.join_url)
+    expect(page.locator("h2")).to_have_text("This link is not valid")
+
+
+def test_whoever_declines_is_thanked(page: Page, serve: Callable[..., StudyServer]) -> None:
+    page.goto(serve().join_url)
+    page.click("#decline")
+    expect(page.locator("h2")).to_have_text("You do not take part")
+
+
+def test_a_small_window_is_explained(page: Page, serve: Callable[..., StudyServer]) -> None:
+    page.set_viewport_size({"width": 600, "height": 800})
+    page.goto(serve().join_url)
+    page.click("#agree")
+    expect(page.locator(".checks")).to_contain_text("The window must be wider")
+    expect(page.locator(".checks")).to_contain_text("700 \u00d7 500 are needed")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    expect(page.locator(".checks")).to_contain_text("fast enough")
+    go = page.get_by_role("button", name="Continue")
+    expect(go).to_be_disabled()
+    page.set_viewport_size({"width": 900, "height": 800})
+    expect(go).to_be_enabled()
+
+
+def test_who_waits_begins_by_itself(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve()
+    token = ask(server, "join")["token"]
+    answers = {"keys": ["ArrowLeft", "Space"], "width": 700, "height": 500, "round_trip_ms": 1}
+    for step, content in (("consent", {"agreed": True}), ("preflight", answers), ("instructions", {})):
+        ask(server, f"steps/{step}", token, {"answers": content})
+    ask(server, "session", token)
+    walk_to_trials(page, server)
+    page.click("#begin")
+    expect(page.locator("h2")).to_have_text("One moment: all places are taken")
+    expect(page.locator("#page")).to_contain_text("You are next")
+    process_of_session().kill()
+    expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
+
+
+def test_a_session_that_dies_is_said_and_goes_on(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve(steps=200)
+    walk_to_trials(page, server)
+    page.click("#begin")
+    expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
+    page.frame_locator("iframe").locator("#phase", has_text="YOU").wait_for(timeout=DEADLINE)
+    process_of_session().kill()
+    expect(page.locator("h2")).to_have_text("Your session ended unexpectedly", timeout=5000)
+    page.click("#begin")
+    expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
+
+
+def test_a_server_that_starts_again_is_found(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve()
+    page.goto(f"{server.join_url}?id=anna")
+    page.wait_for_selector("#agree")
+    server.close()
+    page.click("#agree")
+    expect(page.locator("#notice")).to_contain_text("Connection lost")
+    serve(port=server.port)
+    expect(page.locator("#notice")).to_be_hidden(timeout=DEADLINE)
+    page.click("#agree")
+    page.wait_for_selector(".checks")
+
+
+def process_of_session() -> psutil.Process:
+    deadline = time.monotonic() + 20.0
+    while time.monotonic() < deadline:
+        for each in psutil.Process().children():
+            if any("session_process" in part for part in each.cmdline()):
+                return each
+        time.sleep(0.05)
+    raise AssertionError("no session has a process")
