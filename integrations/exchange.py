@@ -24,11 +24,15 @@ __all__ = [
     "decode_feedback",
     "describe_trial",
     "encode_feedback",
+    "find_agents",
     "new_path",
     "open_import",
     "read_description",
     "record_trial",
 ]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space, no quota, and more than the system lets a file have; some libraries say it in words only."""
 
 _DETAILS = (
     "trial_id", "env_id", "end_reason", "seed", "rng_state", "options", "properties", "user_id", "started",
@@ -63,6 +67,11 @@ def encode_feedback(data: TrialData) -> str:
 def decode_feedback(text: str | bytes) -> list[Feedback]:
     """Return what :func:`encode_feedback` was given."""
     return [Feedback(*row) for row in decode_info(text)["feedback"]]
+
+
+def find_agents(store: TrialStore, *, env: str | None = None) -> list[str]:
+    """Return the agents of a store's trials (of one environment), in order; ``["gym"]`` without trials."""
+    return list(dict.fromkeys(name for info in store.trials(env_id=env) for name in info.agents)) or ["gym"]
 
 
 def open_import(store: TrialStore, env_id: str, agent: str, spec: AgentSpec, **details: Any) -> TrialStream:
@@ -140,7 +149,7 @@ def new_path(path: Path) -> Iterator[Path]:
     except StoreError:
         raise
     except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
+        if error.errno in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             raise StoreFullError(f"the disk is full: {path} was not written ({error})") from error
         raise ConfigurationError(f"{path} cannot be written: {error}") from error
     finally:

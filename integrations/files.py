@@ -23,7 +23,7 @@ from cogment_lab.integrations.exchange import (
     record_trial,
 )
 
-from cogment_lab.errors import ConfigurationError, MissingExtraError
+from cogment_lab.errors import CogmentLabError, ConfigurationError, MissingExtraError
 from cogment_lab.specs.spaces import space_from_bytes, space_to_bytes
 from cogment_lab.store.columns import Column
 from cogment_lab.store.info import decode_info, encode_info
@@ -83,8 +83,7 @@ def to_npz(query: TrialQuery, path: Path) -> int:
                 for key, leaf in _leaves(data.last_observation):
                     _put(file, f"{count}/last{key}", np.asarray(leaf))
             count += 1
-        if not count:
-            raise ConfigurationError(f"no steps match in {query.store.path}: nothing to export")
+        _check_count(query, count)
     return count
 
 
@@ -93,6 +92,7 @@ def from_npz(path: Path, store: TrialStore) -> list[str]:
 
     Raises:
         ConfigurationError: the file is not there, or something else.
+        StoreError: the store cannot be written, or its disk is full; trials before stay.
     """
     found = []
     try:
@@ -122,11 +122,11 @@ def from_npz(path: Path, store: TrialStore) -> list[str]:
                 data = _trial_data(file, number, about, spec)
                 found.append(record_trial(store, streams[key], data, details))
                 number += 1
+            store.flush()  # while the streams are open: a full disk is an error here
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, ConfigurationError):
+        if isinstance(error, CogmentLabError):
             raise
         raise ConfigurationError(f"{path} is no archive of trials: {error}") from error
-    store.flush()
     return found
 
 
@@ -204,7 +204,9 @@ def _tables(query: TrialQuery) -> Iterator[dict[str, Any]]:
 
 def _check_count(query: TrialQuery, count: int) -> None:
     if not count:
-        raise ConfigurationError(f"no steps match in {query.store.path}: nothing to export")
+        raise ConfigurationError(
+            f"no steps match in {query.store.path}, nothing to export: {query.explain()}"
+        )
 
 
 def _given(data: TrialData, name: str) -> Column:

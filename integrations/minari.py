@@ -16,6 +16,7 @@ from cogment_lab.integrations.exchange import (
     decode_feedback,
     describe_trial,
     encode_feedback,
+    find_agents,
     new_path,
     open_import,
     read_description,
@@ -139,7 +140,9 @@ def to_minari(
             storage.update_episodes([_episode(trial, info.seed, structure)])
             details.append({"trial": describe_trial(info), "feedback": encode_feedback(trial)})
         if not details:
-            raise ConfigurationError(f"no complete step matches in {store.path}: nothing to export")
+            raise ConfigurationError(
+                f"no complete step matches in {store.path}, nothing to export: {chosen.explain()}"
+            )
         storage.update_episode_metadata(details)
     return minari.load_dataset(dataset_id)
 
@@ -153,10 +156,9 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
     """
     match = _ID.fullmatch(dataset_id)
     head, version = (match["head"], match["version"] or "") if match else (dataset_id, "")
-    env = options.get("env")
-    agents = list(dict.fromkeys(name for info in store.trials(env_id=env) for name in info.agents))
-    if len(agents) < 2:
-        return {name: to_minari(store, dataset_id, agent=name, **options) for name in agents or ["gym"]}
+    agents = find_agents(store, env=options.get("env"))
+    if len(agents) == 1:
+        return {agents[0]: to_minari(store, dataset_id, agent=agents[0], **options)}
     return {name: to_minari(store, f"{head}-{name}{version}", agent=name, **options) for name in agents}
 
 
@@ -173,6 +175,7 @@ def from_minari(dataset: MinariDataset | str, store: TrialStore, *, env_id: str 
 
     Raises:
         ConfigurationError: there is no such dataset.
+        StoreError: the store cannot be written, or its disk is full; trials before stay.
     """
     if isinstance(dataset, str):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,14 +49,12 @@ class _TrialDataset(IterableDataset[dict[str, Any]]):
         if worker is not None and self.store.path == ":memory:":
             raise ConfigurationError("a store in memory stays in its process: num_workers=0, or use a file")
         chosen = self.store.query(**self.query)
-        names = chosen.trial_ids
+        infos = chosen.infos
         if self.seed is not None:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(len(names))
-            names = [names[index] for index in order.tolist()]
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(len(infos))
+            infos = tuple(infos[index] for index in order.tolist())
         self.epoch += 1
-        mine = names if worker is None else names[worker.id :: worker.num_workers]
-        for name in mine:
-            yield from self.store.query(**{**self.query, "trial_ids": [name]})
+        yield from replace(chosen, infos=infos if worker is None else infos[worker.id :: worker.num_workers])
 
 
 class TransitionDataset(_TrialDataset):

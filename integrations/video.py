@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.util
-from collections.abc import Iterable
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +21,8 @@ from cogment_lab.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["write_video"]
 
+_ENCODING_SECONDS = 120.0  # after the last frame was handed over
+
 
 def write_video(frames: Iterable[npt.NDArray[np.uint8]], path: Path, fps: float) -> int:
     """Write frames ``(height, width, 3)`` of one size; odd sizes lose a row or column.
@@ -23,34 +31,72 @@ def write_video(frames: Iterable[npt.NDArray[np.uint8]], path: Path, fps: float)
         How many frames were written.
 
     Raises:
-        ConfigurationError: there are no frames, or the file exists.
+        ConfigurationError: there are no frames, or of several sizes, or the file exists or cannot be made.
         MissingExtraError: imageio-ffmpeg is not installed.
         StoreFullError: the disk is full; nothing is left of the file.
     """
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         raise MissingExtraError('a video needs imageio-ffmpeg: pip install "cogment_lab[video]"')
+    count = 0
+    shape: tuple[int, ...] = ()
+    with contextlib.ExitStack() as stack:
+        unfinished = stack.enter_context(new_path(path))
+        pipe: IO[bytes] | None = None
+        for frame in frames:
+            if pipe is None:
+                shape = frame.shape
+                size = shape[1] // 2 * 2, shape[0] // 2 * 2
+                pipe = stack.enter_context(_encoder(unfinished, size, fps))
+            if frame.shape != shape:
+                raise ConfigurationError(
+                    f"frame {count} is {frame.shape} and the first was {shape}: a video needs one size"
+                )
+            even = frame[: shape[0] // 2 * 2, : shape[1] // 2 * 2]
+            pipe.write(np.ascontiguousarray(even).tobytes())
+            count += 1
+        if pipe is None:
+            raise ConfigurationError(f"there are no frames for {path}")
+    return count
+
+
+@contextlib.contextmanager
+def _encoder(path: Path, size: tuple[int, int], fps: float) -> Iterator[IO[bytes]]:
+    """Give a pipe for raw RGB frames; the file is complete when the context ends.
+
+    Not ``imageio_ffmpeg.write_frames``: it does not say whether ffmpeg could write the file.
+
+    Raises:
+        OSError: ffmpeg could not write it.
+    """
     import imageio_ffmpeg
 
-    count = 0
-    writer: Any = None
-    with new_path(path) as unfinished:
-        # ffmpeg tells the format by the name's end.
-        part = unfinished.with_name(f"{unfinished.name}.mp4")
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
+        "-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-", "-an", "-pix_fmt", "yuv420p",
+        "-f", "mp4", str(path),
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as said:
+        process: subprocess.Popen[Any] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+        )
+        assert process.stdin is not None
         try:
-            for frame in frames:
-                even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
-                if writer is None:
-                    size = even.shape[1], even.shape[0]
-                    writer = imageio_ffmpeg.write_frames(str(part), size, fps=fps, macro_block_size=1)
-                    writer.send(None)
-                writer.send(np.ascontiguousarray(even))
-                count += 1
-            if writer is None:
-                raise ConfigurationError(f"there are no frames for {path}")
-            writer.close()
-            part.rename(unfinished)
+            # A broken pipe only says that ffmpeg is gone; why is in its exit status and in its words.
+            with contextlib.suppress(BrokenPipeError):
+                yield process.stdin
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait(_ENCODING_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"ffmpeg did not finish within {_ENCODING_SECONDS:.0f} s") from error
         finally:
-            if writer is not None:
-                writer.close()
-            part.unlink(missing_ok=True)
-    return count
+            process.kill()
+            process.wait()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        said.seek(0)
+        words = said.read().decode(errors="replace").strip()
+    if process.returncode == -getattr(signal, "SIGXFSZ", 0):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    if process.returncode or words:
+        raise OSError(f"ffmpeg ended with status {process.returncode}: {words}")

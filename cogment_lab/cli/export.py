@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from cogment_lab.cli.trials import open_existing
-from cogment_lab.errors import ConfigurationError
+from cogment_lab.errors import ConfigurationError, CorruptStoreError, StoreFullError
+from cogment_lab.integrations.exchange import find_agents
 from cogment_lab.store import TrialStore
 
 __all__ = ["export_trials", "import_trials", "parse_query"]
@@ -58,6 +59,7 @@ def export_trials(
     """
     chosen = parse_query(query)
     with open_existing(file) as store:
+        _report_damaged(store, chosen)
         if kind == "minari":
             from cogment_lab.integrations.minari import to_minari, to_minari_by_agent
 
@@ -70,12 +72,25 @@ def export_trials(
             return
         from cogment_lab.integrations.files import to_csv, to_npz, to_parquet
 
-        write, unit = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}[
-            kind
-        ]
+        writers = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}
+        write, unit = writers[kind]
         path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
-        count = write(store.query(agent=agent or "gym", **chosen), path)
-        _say(f"wrote {path}: {count} {unit}")
+        agents = [agent] if agent is not None else find_agents(store, env=chosen.get("env"))
+        for each in agents:
+            where = path if len(agents) == 1 else path.with_stem(f"{path.stem}-{each}")
+            count = write(store.query(agent=each, **chosen), where)
+            _say(f"wrote {where}: {count} {unit}")
+
+
+def _report_damaged(store: TrialStore, query: dict[str, Any]) -> None:
+    """Name the trials that ``damaged=skip`` is going to leave out."""
+    if query.get("damaged") != "skip":
+        return
+    for info in store.query(**query, agent=find_agents(store, env=query.get("env"))[0]).infos:
+        try:
+            store.load(info.trial_id)
+        except CorruptStoreError as error:
+            _say(f"left out: {error}")
 
 
 def import_trials(source: str, file: Path) -> None:
@@ -85,16 +100,28 @@ def import_trials(source: str, file: Path) -> None:
         ConfigurationError: there is no such source.
         StoreError: the store cannot be written.
     """
+    if Path(source).suffix in (".csv", ".parquet"):
+        raise ConfigurationError(
+            f"{source} cannot be imported: a table holds no spaces and no last observations. Export the "
+            "trials with --to npz or --to minari, which come back exactly"
+        )
     with TrialStore(file) as store:
-        if source.endswith(".npz"):
-            from cogment_lab.integrations.files import from_npz
-
-            found = from_npz(Path(source), store)
-        else:
-            from cogment_lab.integrations.minari import from_minari
-
-            found = from_minari(source, store)
+        try:
+            found = _import(source, store)
+        except StoreFullError as error:
+            there = sum(1 for _ in store.trials(state="ENDED"))
+            raise StoreFullError(f"{error}. {file} has {there} complete trials now") from error
     _say(f"recorded {len(found)} trials in {file}")
+
+
+def _import(source: str, store: TrialStore) -> list[str]:
+    if source.endswith(".npz"):
+        from cogment_lab.integrations.files import from_npz
+
+        return from_npz(Path(source), store)
+    from cogment_lab.integrations.minari import from_minari
+
+    return from_minari(source, store)
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cogment_lab.errors import ConfigurationError, CorruptStoreError
+from cogment_lab.errors import ConfigurationError, CorruptStoreError, TrialStateError
 from cogment_lab.store.columns import take_rows
 from cogment_lab.store.stream_spec import AgentSpec
 from cogment_lab.store.trial_data import TrialData, concatenate
@@ -36,6 +36,7 @@ class TrialQuery:
         only: Which steps, or which trials; ``None`` for all.
         damaged: ``"raise"``, or ``"skip"`` what cannot be decoded.
         skipped: What was skipped when last iterated: trial id -> why.
+        asked: The arguments of ``TrialStore.query`` that were given.
     """
 
     store: TrialStore
@@ -44,6 +45,7 @@ class TrialQuery:
     only: Only | None = None
     damaged: Literal["raise", "skip"] = "raise"
     skipped: dict[str, str] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.infos)
@@ -82,10 +84,24 @@ class TrialQuery:
         parts = list(self)
         if not parts:
             raise ConfigurationError(
-                f"no steps match in {self.store.path}: {len(self)} trials were chosen, "
-                f"{len(self.skipped)} cannot be read, only={self.only!r}"
+                f"no steps match in {self.store.path}: {self.explain()}; {len(self)} trials were chosen, of "
+                f"which {len(self.skipped)} cannot be read"
             )
         return concatenate(parts)
+
+    def explain(self) -> str:
+        """Return what was asked for and what the store has, for whoever got nothing."""
+        there = list(self.store.trials())
+        if not there:
+            return "it has no trials"
+        asked = ", ".join(f"{name}={value!r:.200}" for name, value in self.asked.items())
+        envs = ", ".join(sorted({info.env_id for info in there}))
+        agents = ", ".join(sorted({agent for info in there for agent in info.agents}))
+        running = sum(info.state == "RUNNING" for info in there)
+        return (
+            f"it has {len(there)} trials ({running} still run) of the environments {envs} with the agents "
+            f"{agents}, and asked for was {asked}"
+        )
 
     def spaces(self) -> AgentSpec:
         """Return the spaces that all chosen trials share.
@@ -99,7 +115,7 @@ class TrialQuery:
             specs = self.store.agent_specs(env_id=env_id, agent=self.agent)
             found += [spec for spec in specs if spec not in found]
         if not found:
-            raise ConfigurationError(f"no trials match in {self.store.path}: nothing to take spaces from")
+            raise ConfigurationError(f"no trials match in {self.store.path}: {self.explain()}")
         if len(found) > 1:
             listed = "; ".join(f"{spec.observation_space} -> {spec.action_space}" for spec in found)
             raise ConfigurationError(
@@ -153,12 +169,23 @@ def query_trials(
         raise ConfigurationError(f"damaged={damaged!r} is unknown; choose 'raise' or 'skip'")
     wanted = None if trial_ids is None else {store.info(trial_id).trial_id for trial_id in trial_ids}
     with_labels = None if labelled is None else _labelled_trials(store, labelled)
+    given = {
+        "env": env, "properties": properties, "actor": actor, "agent": agent, "min_return": min_return,
+        "only": only, "labelled": labelled, "trial_ids": trial_ids, "since": since,
+    }  # fmt: skip
+    asked = {name: value for name, value in given.items() if value is not None}
     chosen = []
     for info in store.trials(env_id=env, properties=properties, min_return=min_return, since=since):
+        if wanted is not None and info.trial_id not in wanted:
+            continue
+        if info.state == "RUNNING" and wanted is not None:
+            raise TrialStateError(
+                f"trial {info.trial_id!r} still runs: end it, or close its environment, or leave it out of "
+                "trial_ids"
+            )
         if (
             info.state == "RUNNING"
             or agent not in info.agents
-            or (wanted is not None and info.trial_id not in wanted)
             or (actor is not None and not _has_actor(info, actor))
             or (only == "demonstrations" and not _is_demonstration(info))
             or (only == "interventions" and not info.n_interventions)
@@ -166,7 +193,7 @@ def query_trials(
         ):
             continue
         chosen.append(info)
-    query = TrialQuery(store=store, agent=agent, infos=tuple(chosen), only=only, damaged=damaged)
+    query = TrialQuery(store=store, agent=agent, infos=tuple(chosen), only=only, damaged=damaged, asked=asked)
     if chosen:
         query.spaces()
     return query

@@ -275,13 +275,14 @@ class TrialStore:
                 decided; ``"demonstrations"`` are the trials that were collected as such, or that a person
                 played.
             labelled: With a label of that kind, with any (``True``), or without (``False``).
-            trial_ids: These trials only.
+            trial_ids: These trials only; all must be over.
             since: Earliest start, unix seconds.
             damaged: ``"skip"`` leaves out trials that cannot be decoded; the query's ``skipped`` names them.
 
         Raises:
             ConfigurationError: an unknown choice, or trials whose spaces differ.
             TrialNotFoundError: one of ``trial_ids`` is not there.
+            TrialStateError: one of ``trial_ids`` still runs.
         """
         return query_trials(
             self,
