@@ -91,7 +91,7 @@ def _sit(line: _Line) -> None:
         make: dict[str, Any] = {**session.make, **({} if fps is None else {"fps": fps})}
         env = cogment_lab.make(session.env, store=records, user_id=participant, **roles, **make)
         if session.role == "teacher" and session.learner is None:
-            env.acknowledge_takeovers("a study")  # nobody learns, as the experimenter wants it
+            env.acknowledge_takeovers("")  # as the experimenter wants it: nobody learns, and the page says so
         plan = plan_trials(
             study.practice,
             study.trials,
