@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ from cogment_lab.studies.server import StudyServer
 __all__ = ["dryrun_study", "serve_study"]
 
 _LOOK_SECONDS = 0.2
+_SWITCH_SECONDS = 0.001  # encoders and the event loop share one interpreter
 
 
 def serve_study(file: Path, *, store: Path, port: int, host: str, public_url: str | None) -> None:
@@ -37,6 +39,7 @@ def serve_study(file: Path, *, store: Path, port: int, host: str, public_url: st
     study = read_study(file)
     load_factory(study)
     console = Console()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with StudyServer(
         study, store, port=port, host=host, public_url=public_url, say=lambda text: _say(console, text)
     ) as server:

@@ -68,11 +68,11 @@ class StudyServer:
         PortInUseError: the port is taken.
         ConfigurationError: another page serves the store.
 
-    Example:
-        >>> from cogment_lab.studies import StudyServer, read_study
-        >>> study = read_study("examples/study/study.yaml")  # doctest: +SKIP
-        >>> with StudyServer(study, "runs/study.db") as server:  # doctest: +SKIP
-        ...     print(server.join_url)
+    Example::
+
+        with StudyServer(read_study("study.yaml"), "runs/study.db") as server:
+            print(server.join_url)
+            input("Enter ends it")
     """
 
     def __init__(

@@ -22,6 +22,7 @@ __all__ = ["Records", "Sessions"]
 _WATCH_SECONDS = 0.25
 _AWAY_SECONDS = 15.0  # a page that waits in line asks twice a second
 _FORGET_SECONDS = 900.0
+_LONGEST_LINE = 1000
 
 
 class Records(Protocol):
@@ -97,9 +98,14 @@ class Sessions:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def ask(self, person: Participant) -> None:
-        """Give somebody a session, or a place in line; asking again changes nothing."""
+        """Give somebody a session, or a place in line; asking again changes nothing.
+
+        When the line is full they get nothing, and may ask again.
+        """
         sitting = self._sittings.get(person.pseudonym)
         if self._closing or (sitting is not None and sitting.state != "ended"):
+            return
+        if len(self._line) >= _LONGEST_LINE:
             return
         former = sitting.task if sitting is not None else None
         sitting = self._sittings[person.pseudonym] = _Sitting(person, former=former)

@@ -52,10 +52,11 @@ return_url: https://example.org/done
 def serve(tmp_path: Path) -> Iterator[Callable[..., StudyServer]]:
     running: list[StudyServer] = []
 
-    def start(steps: int = 20, port: int = 0) -> StudyServer:
+    def start(steps: int = 20, port: int = 0, **study_keys: Any) -> StudyServer:
         module = f"session_of_{tmp_path.name}".replace("-", "_")
         (tmp_path / f"{module}.py").write_text(SESSION.replace("STEPS", str(steps)))
-        (tmp_path / "study.yaml").write_text(STUDY.replace("MODULE", module))
+        more = "".join(f"{key}: {value}\n" for key, value in study_keys.items())
+        (tmp_path / "study.yaml").write_text(STUDY.replace("MODULE", module) + more)
         study = read_study(tmp_path / "study.yaml")
         running.append(StudyServer(study, tmp_path / "study.db", port=port, say=lambda text: None))
         return running[-1]
@@ -229,6 +230,18 @@ def test_a_session_that_dies_is_said_and_goes_on(page: Page, serve: Callable[...
     page.frame_locator("iframe").locator("#phase", has_text="YOU").wait_for(timeout=DEADLINE)
     process_of_session().kill()
     expect(page.locator("h2")).to_have_text("Your session ended unexpectedly", timeout=5000)
+    page.click("#begin")
+    expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
+
+
+def test_who_does_nothing_is_warned_and_may_go_on(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve(steps=200, idle_timeout=6)
+    walk_to_trials(page, server)
+    page.click("#begin")
+    expect(page.locator(".still")).to_contain_text("Are you still there?", timeout=DEADLINE)
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".still")).to_be_hidden()
+    expect(page.locator("h2")).to_have_text("Are you still there?", timeout=DEADLINE)
     page.click("#begin")
     expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
 

@@ -25,6 +25,7 @@ def session(participant, condition):
         env="CartPole-v1", role="teacher", policy=lambda observation: 0, make={"max_episode_steps": 10}
     )
 """
+EVALUATOR = TEACHER.replace('role="teacher"', 'role="evaluator"')
 LEARNER = """
 from stable_baselines3 import DQN
 from cogment_lab.studies import Session
@@ -48,10 +49,11 @@ def test_everybody_finishes_with_conditions_in_balance(serve: Any) -> None:
     assert {person.status for person in people.values()} == {"complete"}
 
 
+@pytest.mark.parametrize("session", [TEACHER, EVALUATOR])
 def test_the_table_counts_who_finished(
-    study_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    study_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], session: str
 ) -> None:
-    file = study_file(session=TEACHER, conditions="[a]")
+    file = study_file(session=session, conditions="[a]")
     assert dryrun_study(file, participants=2, seed=0, store=None, fps=400.0, timeout=DEADLINE) == 0
     told = capsys.readouterr().out
     assert "2 of 2 finished" in told

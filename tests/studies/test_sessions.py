@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from cogment_lab import TrialStore
+from cogment_lab.studies import StudyServer, read_study
 from cogment_lab.studies.simulated import SimulatedParticipant
 from cogment_lab.testing import SeatClient
 
@@ -38,6 +39,17 @@ def test_everything_is_recorded_in_the_studys_store(serve: Any) -> None:
             assert trial.properties["participant"] == state["participant"]
             assert trial.properties["condition"] in ("a", "b")
             assert trial.n_ticks > 0
+
+
+def test_a_study_may_be_only_consent_and_a_trial(serve: Any, tmp_path: Any, study_file: Any) -> None:
+    lines = study_file().read_text().splitlines()
+    kept = [line for line in lines if line.split(":")[0] in ("name", "consent", "session")]
+    (tmp_path / "small.yaml").write_text("\n".join([*kept, "trials: 1"]) + "\n")
+    study = read_study(tmp_path / "small.yaml")
+    assert study.steps == ("consent", "trials", "thanks")
+    with StudyServer(study, tmp_path / "small.db", fps=200.0) as server:
+        state = SimulatedParticipant(server.base_url, "anna", np.random.default_rng(1), 60.0).take_part()
+    assert (state["status"], state["content"]["code"]) == ("complete", None)
 
 
 def test_a_trial_waits_for_its_person(serve: Any, visit: Any) -> None:
