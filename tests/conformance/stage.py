@@ -209,7 +209,7 @@ class World:
         assert (await self.ended(trial_id))[-1] == "ENDED"
 
 
-def run_in_world(scenario, seconds=10.0, **settings):
+def run_in_world(scenario, seconds=60.0, **settings):
     """Run ``scenario(world)``; ``settings`` are the orchestrator's."""
 
     async def run():

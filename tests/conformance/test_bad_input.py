@@ -300,7 +300,7 @@ def test_messages_to_a_peer_that_does_not_read_do_not_stop_their_sender(play, wh
             await world.terminate(trial_id, hard=True)
             assert await world.state(trial_id) == "ENDED"
 
-    play(scenario, seconds=8, end=0.3)
+    play(scenario, end=0.3)
 
 
 def test_tick_goes_on_without_an_actor_that_does_not_read(play):

@@ -202,7 +202,7 @@ def test_required_client_that_leaves_ends_the_trial_for_everybody(play):
             assert "human" in (await env.expect("END")).details
             await stays.expect("observation 0", "END")
             await world.ended(trial_id)
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 4.0  # not after the 5 s that others have to finish
 
     play(scenario)
 

@@ -54,7 +54,7 @@ def test_56_many_trials_at_once(play):
         whole = ["init_input", *(f"observation {t}" for t in range(3)), "LAST", "observation 3", "END"]
         assert heard == [whole] * 60
 
-    play(scenario, seconds=30, ended_trials=100)
+    play(scenario, ended_trials=100)
 
 
 def test_56_trials_in_flight_do_not_mix(play):
@@ -133,7 +133,7 @@ def test_59_stopping_sends_end_to_every_component(play):
             assert await talk.next() is None
             talk.kill()
         await stopping
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 10.0
         states = {entry.trial_id: STATES[entry.state] async for entry in watch}
         assert states == {running: "ENDED", pending: "ENDED"}
 
@@ -146,7 +146,7 @@ def test_59_stopping_does_not_wait_for_an_actor_that_never_answered(play):
         await (await world.actor.talk()).expect("init_input")
         began = time.monotonic()
         await world.orchestrator.stop(0.5)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 10.0
 
     play(scenario)
 
@@ -176,14 +176,14 @@ def test_59_signal_to_an_orchestrator_process_ends_its_trials(play, tmp_path):
                 await alice.expect("END")
                 env.kill()
                 alice.kill()
-                assert await asyncio.wait_for(process.wait(), 5) == 0
+                assert await asyncio.wait_for(process.wait(), 20) == 0
                 assert await asyncio.to_thread(written.read, 1) == b"T"
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
 
-    play(scenario, seconds=20)
+    play(scenario)
 
 
 def free_port():
