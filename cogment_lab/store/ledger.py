@@ -17,6 +17,7 @@ from cogment_lab.store.info import encode_info
 from cogment_lab.store.pending import Begun, Ended, Event, StreamQueue, take
 from cogment_lab.store.process import this_process
 from cogment_lab.store.rows import BLOB_COLUMNS, CONTEXT, Row, checksum, join_rows
+from cogment_lab.trial.sample import VERDICT, VERDICTS
 from cogment_lab.trial.takeover import Phase
 
 __all__ = ["TRIAL_BITS", "Batch", "StreamLedger"]
@@ -45,6 +46,7 @@ _INSERT_EVENT = (  # a trial without ticks may have left no record for what is s
     "INSERT INTO events (trial, tick, kind, data, time)"
     " SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM trials WHERE id = ?1)"
 )
+_JUDGE = "UPDATE trials SET details = json_patch(details, ?) WHERE id = ?"
 
 
 class _OpenTrial:
@@ -85,6 +87,12 @@ class Batch:
             connection.executemany(_WRITE_TRIAL, self.trials)
         if self.events:
             connection.executemany(_INSERT_EVENT, self.events)
+            verdicts = [
+                (json.dumps({"properties": {VERDICT: kind}}), trial)
+                for trial, _, kind, *_ in self.events
+                if kind in VERDICTS
+            ]
+            connection.executemany(_JUDGE, verdicts)
 
 
 class StreamLedger:

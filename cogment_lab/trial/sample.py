@@ -7,10 +7,16 @@ from typing import Any
 
 from cogment_lab.trial.takeover import DecidedBy, Phase
 
-__all__ = ["LATE_FEEDBACK", "Feedback", "Tick"]
+__all__ = ["LATE_FEEDBACK", "VERDICT", "VERDICTS", "Feedback", "Tick"]
 
 LATE_FEEDBACK = "late_feedback"
 """Kind of the event that holds an opinion which came after the last tick of its trial."""
+
+VERDICTS = ("success", "failure", "discard")
+"""Kinds of the events by which a person judges a whole trial."""
+
+VERDICT = "verdict"
+"""Property of a trial: its newest verdict."""
 
 
 @dataclass(frozen=True, slots=True)

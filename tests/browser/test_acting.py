@@ -1,11 +1,14 @@
 """Controls from the action space: keys, buttons, stick, sliders, switches, text, forms, gamepad, touch."""
 
+import time
 from typing import Any
 
 import gymnasium as gym
 import pytest
 from gymnasium import spaces
 from playwright.sync_api import Page, expect
+
+import cogment_lab.humans
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
@@ -199,6 +202,38 @@ def test_a_person_chooses_what_nothing_held_means_and_that_the_trial_waits(play:
     page.keyboard.up("Space")
     kinds = [(data["name"], data["value"]) for _, kind, data in stage.events() if kind == "setting"]
     assert kinds == [("idle", "repeat"), ("wait", True)]
+
+
+def test_a_browser_remembers_how_its_person_acts_in_an_environment(play: Any) -> None:
+    stage = play("LunarLanderContinuous-v3")
+    page = stage.page
+    page.click("#acting summary")
+    page.select_option("#idle", "agent")
+    page.select_option("#ramp", "0.3")
+    stage.status("s.settings.idle === 'agent' && s.settings.ramp === 0.3")
+    page.select_option("#idle", "repeat")
+    stage.status("s.settings.idle === 'repeat'")
+    page.evaluate("localStorage.setItem('cogment-acting:CartPole-v1', '{broken')")
+    again = page.context.new_page()
+    with cogment_lab.humans.WebUI(port=0) as other:
+        env = cogment_lab.make("LunarLanderContinuous-v3", teacher=other.seat("teacher"), store=None)
+        env.acknowledge_takeovers("this test")
+        saved = page.evaluate("JSON.stringify(localStorage)")
+        again.goto(other.url)
+        again.evaluate("saved => Object.assign(localStorage, JSON.parse(saved))", saved)
+        env.reset(seed=1)
+        deadline = time.monotonic() + 20
+        settings: Any = None
+        while settings != {"idle": "repeat", "wait": False, "ramp": 0.3}:
+            assert time.monotonic() < deadline, settings
+            env.step(env.action_space.sample())
+            again.wait_for_timeout(10)
+            settings = again.evaluate("window.cogmentSeat?.lastStatus?.settings")
+            if env.trial.tick.terminated or env.trial.tick.truncated:
+                env.reset()
+        expect(again.locator("#ramp")).to_have_value("0.3")
+        env.close()
+    again.close()
 
 
 def test_an_impossible_action_is_refused_shown_and_recorded_and_the_trial_goes_on(play: Any) -> None:

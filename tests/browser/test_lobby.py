@@ -200,3 +200,14 @@ def test_a_notebook_shows_the_seat_in_a_frame(page: Page, stage: Stage) -> None:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+def test_a_seat_leads_back_to_the_lobby_where_there_is_one(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.ui.url}&seat=cart")
+    expect(page.locator("#lobby")).to_be_visible(timeout=DEADLINE_MS)
+    page.click("#lobby")
+    expect(page.locator("#seats li")).to_have_count(2, timeout=DEADLINE_MS)
+    page.evaluate("sessionStorage.clear()")
+    page.goto(stage.ui.link("moon"))
+    expect(page.locator("#env")).to_contain_text("LunarLander", timeout=DEADLINE_MS)
+    expect(page.locator("#lobby")).to_be_hidden()

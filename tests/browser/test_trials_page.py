@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pettingzoo
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -96,6 +97,42 @@ def test_a_bad_value_is_said_and_kept_out(page: Page, ui: WebUI) -> None:
     page.locator("#value").press("Enter")
     expect(page.locator("#banner")).to_contain_text("no action of Discrete(2)")
     expect(page.locator("#labels li")).to_have_count(0)
+
+
+def test_verdicts_are_shown_and_found(page: Page, ui: WebUI, store: Path) -> None:
+    env = cogment_lab.make("CartPole-v1", store=store)
+    env.reset(seed=5)
+    env.step(0)
+    env.trial.event("failure", {"seat": "teacher"})
+    judged = env.trial_id
+    env.close()
+    page.goto(address(ui, "trials"))
+    rows = page.locator("#rows tr")
+    expect(rows).to_have_count(3)
+    page.locator("#verdict").select_option("failure")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text(judged)
+    expect(rows.first).to_contain_text("failure")
+    page.locator("#verdict").select_option("success")
+    expect(page.locator("#nothing")).to_have_text("No trial fits.")
+
+
+def test_each_agent_of_a_trial_has_its_own_ticks(page: Page, ui: WebUI, store: Path) -> None:
+    env = pettingzoo.make("parallel", "classic/rps-v2", max_cycles=4)
+    actors = {"player_0": lambda _: 0, "player_1": lambda _: 2}
+    with cogment_lab.TrialStore(store) as records:
+        (trial_id,) = cogment_lab.run(env, actors, 1, seed=3, store=records)
+    page.goto(address(ui, f"trials?trial={trial_id}"))
+    expect(page.locator("#executed")).to_have_text("0")
+    expect(page.locator("#reward")).to_have_text("1.000")
+    page.locator("#agent").select_option("player_1")
+    expect(page.locator("#executed")).to_have_text("2")
+    expect(page.locator("#reward")).to_have_text("-1.000")
+    page.locator("#value").fill("0.5")
+    page.locator("#value").press("Enter")
+    expect(page.locator("#labels li")).to_contain_text("rating")
+    with cogment_lab.TrialStore(store) as records:
+        assert [label.agent for label in records.labels(trial_id)] == ["player_1"]
 
 
 def test_unknown_trials_and_old_links_say_so(page: Page, ui: WebUI) -> None:

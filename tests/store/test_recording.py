@@ -388,3 +388,23 @@ def test_what_is_said_of_a_trial_without_a_record_is_dropped(store: TrialStore, 
     store.flush()
     assert [info.trial_id for info in store.trials()] == ["other", "full"]
     assert store.load("full")["gym"].feedback == [] and store.events("full") == []
+
+
+def test_a_verdict_is_a_property_that_trials_are_found_by(store: TrialStore, stream: TrialStream) -> None:
+    begin(stream, "a", properties={"study": "pilot"})
+    stream.recorder("gym").append(make_tick(0))
+    stream.event(1, "failure", {"seat": "judge"})
+    store.flush()
+    stream.event(1, "success", {"seat": "judge"})
+    stream.end(state="ENDED", end_reason="terminated", last_observations={})
+    record_trial(stream, "b", 2, options={"level": 3})
+    stream.event(0, "discard", {"seat": "judge"}, "b")
+    record_trial(stream, "c", 2)
+    store.flush()
+    found = {
+        verdict: [info.trial_id for info in store.trials(properties={"verdict": verdict})]
+        for verdict in ("success", "failure", "discard")
+    }
+    assert found == {"success": ["a"], "failure": [], "discard": ["b"]}
+    assert store.info("a").properties == {"study": "pilot", "verdict": "success"}
+    assert store.info("b").options == {"level": 3} and store.info("c").properties == {}

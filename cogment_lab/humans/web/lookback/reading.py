@@ -13,6 +13,7 @@ import numpy as np
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store import TrialInfo, TrialStore
 from cogment_lab.store.columns import value_at
+from cogment_lab.trial.sample import VERDICT
 
 __all__ = ["agent_of", "list_trials", "plain", "show_labels", "show_trial"]
 
@@ -34,7 +35,7 @@ _SORTS: Mapping[str, Callable[[TrialInfo], Any]] = {
 
 
 def list_trials(
-    store: TrialStore, search: str, env: str, state: str, sort: str, down: bool, page: int
+    store: TrialStore, search: str, env: str, state: str, verdict: str, sort: str, down: bool, page: int
 ) -> dict[str, Any]:
     """Return one page of the trials that match.
 
@@ -44,7 +45,7 @@ def list_trials(
     if sort not in _SORTS:
         raise ConfigurationError(f"trials cannot be sorted by {sort!r}; choose one of {', '.join(_SORTS)}")
     every = list(itertools.islice(store.trials(newest_first=True), _MOST_LISTED))
-    found = [info for info in every if _matches(info, search.casefold(), env, state)]
+    found = [info for info in every if _matches(info, search.casefold(), env, state, verdict)]
     found.sort(key=_SORTS[sort], reverse=down)
     return {
         "trials": [_summary(info) for info in found[page * _PAGE : (page + 1) * _PAGE]],
@@ -138,8 +139,10 @@ def _space(store: TrialStore, info: TrialInfo, agent: str) -> Any:
     return specs[-1].action_space if specs else ""
 
 
-def _matches(info: TrialInfo, search: str, env: str, state: str) -> bool:
+def _matches(info: TrialInfo, search: str, env: str, state: str, verdict: str) -> bool:
     if (env and info.env_id != env) or (state and info.state != state):
+        return False
+    if verdict and info.properties.get(VERDICT) != verdict:
         return False
     words = (info.trial_id, info.env_id, info.user_id or "", *itertools.chain(*info.properties.items()))
     return any(search in str(word).casefold() for word in words)

@@ -116,11 +116,12 @@ def make_router(store_path: Path, config: PageConfig) -> APIRouter:
         search: _Id = "",
         env: _Id = "",
         state: _Id = "",
+        verdict: _Id = "",
         sort: _Id = "started",
         down: bool = True,
         page: _Number = 0,
     ) -> Response:
-        return await _json(list_trials, store, search, env, state, sort, down, page)
+        return await _json(list_trials, store, search, env, state, verdict, sort, down, page)
 
     @trials.get("/trial")
     async def one_trial(trial: _Id, agent: _Id = "", start: _Number = 0) -> Response:

@@ -19,6 +19,14 @@ export function sayInstead(title, text) {
   document.body.replaceChildren(heading, line);
 }
 
+/** Whether the link opens more than one seat: then there is something to go back to. */
+export async function hasLobby(token) {
+  const answer = await fetch("./api/lobby", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
+  if (!answer?.ok) return false;
+  const { seats, pages } = await answer.json();
+  return seats.length > 1 || pages.length > 0;
+}
+
 /**
  * @param {URLSearchParams} query @param {string} token
  * @returns {Promise<{name: string, role: string} | null>} null where the page says something else, or goes to the lobby

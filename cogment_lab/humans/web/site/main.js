@@ -1,8 +1,9 @@
 // Wires the page: who sits here, what the trial says, what the person does.
 
+import { Acting } from "./acting.js";
 import { Banners } from "./banners.js";
 import { buildControls } from "./controls.js";
-import { chooseSeat, readLink, sayInstead } from "./entry.js";
+import { chooseSeat, hasLobby, readLink, sayInstead } from "./entry.js";
 import { Feedback } from "./feedback.js";
 import { padProblem } from "./gamepad.js";
 import { Input } from "./input.js";
@@ -24,6 +25,7 @@ function sit(seat) {
   const send = (message) => socket?.send(message);
   const view = new View(send);
   const banners = new Banners(view, send);
+  const acting = new Acting(send);
   const remap = new Remap(() => build());
   const input = new Input(send, { onHeld: lightKeys, onAxes: (values) => panel.axes(values), onFeedback: (value) => feedback.give(value), onRelease: () => panel.letGo() }, remap);
   const state = { hello: null, status: null, lost: 0, seated: performance.now(), greeted: false, helped: 0, came: query.get("watch") === "1", question: null, built: "" };
@@ -85,8 +87,8 @@ function sit(seat) {
   }
 
   function showActing({ settings, phase, pace, mask }) {
-    for (const name of ["idle", "ramp"]) if (document.activeElement !== $(name) && settings[name] !== undefined) $(name).value = String(settings[name]);
-    if (document.activeElement !== $("wait")) $("wait").value = settings.wait ? "yes" : "no";
+    acting.show(settings);
+    if (state.hello?.driving && input.acts) acting.recall(state.status.env_id, role());
     $("step").disabled = !state.hello?.driving || (phase !== "paused" && pace !== "step");
     for (const button of document.querySelectorAll("#keys [data-action], #panel [data-action]")) {
       const barred = Boolean(mask && mask[Number(button.dataset.action) - (state.hello?.controls?.start ?? 0)] === 0);
@@ -199,9 +201,6 @@ function sit(seat) {
     });
   }
   for (const pace of PACES) $(`pace-${pace}`).addEventListener("click", () => send({ type: "pace", name: pace }));
-  $("wait").addEventListener("change", () => send({ type: "setting", name: "wait", value: $("wait").value === "yes" }));
-  $("idle").addEventListener("change", () => send({ type: "setting", name: "idle", value: $("idle").value }));
-  $("ramp").addEventListener("change", () => send({ type: "setting", name: "ramp", value: Number($("ramp").value) }));
   $("show-proposal").addEventListener("click", () => send({ type: "setting", name: "proposal", value: !state.status?.shows_proposal }));
   $("inspector").addEventListener("toggle", () => send({ type: "setting", name: "inspect", value: $("inspector").open }));
   $("help-button").addEventListener("click", () => $("help").showModal());
@@ -241,4 +240,8 @@ function sit(seat) {
   addEventListener("click", (event) => event.detail && event.target.closest?.("button")?.blur(), true); // SPACE must never press one
 }
 
-chooseSeat(query, token).then((seat) => seat && sit(seat));
+chooseSeat(query, token).then(async (seat) => {
+  if (!seat) return;
+  sit(seat);
+  $("lobby").hidden = !(await hasLobby(token));
+});

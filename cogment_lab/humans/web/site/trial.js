@@ -16,8 +16,8 @@ let lastStep = 0;
 
 const row = () => Math.max(0, Math.min(at, trial.ticks.length - 1));
 
-async function load(id, start = 0) {
-  trial = await get("trial", { trial: id, start });
+async function load(id, start = 0, agent = "") {
+  trial = await get("trial", { trial: id, start, agent });
   at = 0;
   let sum = 0;
   sums = trial.rewards.map((reward) => (sum += reward ?? 0));
@@ -206,6 +206,17 @@ function onKey(event) {
 }
 
 const HINTS = { rating: "0.5", note: "what you saw", correction: "action", success: "yes or no", discard: "yes or no" };
+/** Show another agent's actions, rewards and labels; the pictures are its own as well. */
+async function changeAgent(id) {
+  await load(id, trial.from, $("agent").value);
+  film = null;
+  slices.clear();
+  $("source").textContent = "";
+  draw();
+  hint();
+  await develop();
+}
+
 function hint() {
   const kind = $("kind").value;
   $("value").placeholder = HINTS[kind];
@@ -229,8 +240,12 @@ export async function openTrial(id) {
   $("mark-to").addEventListener("click", () => mark("to"));
   $("kind").addEventListener("change", hint);
   $("label-form").addEventListener("submit", submit);
-  $("earlier").addEventListener("click", () => load(id, Math.max(0, trial.from - 5000)));
-  $("later").addEventListener("click", () => load(id, trial.from + trial.ticks.length));
+  $("earlier").addEventListener("click", () => load(id, Math.max(0, trial.from - 5000), trial.agent));
+  $("later").addEventListener("click", () => load(id, trial.from + trial.ticks.length, trial.agent));
+  $("agent-label").hidden = trial.agents.length < 2;
+  $("agent").replaceChildren(...trial.agents.map((agent) => element("option", agent)));
+  $("agent").value = trial.agent;
+  $("agent").addEventListener("change", () => changeAgent(id).catch((error) => console.warn(error.message)));
   for (const button of document.querySelectorAll("[data-as]")) button.addEventListener("click", () => save(button.dataset.as));
   addEventListener("keydown", onKey);
   requestAnimationFrame(run);

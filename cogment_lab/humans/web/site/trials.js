@@ -3,24 +3,25 @@ import { $, element, get, say, setUpHeader } from "./lookback.js";
 import { openTrial } from "./trial.js";
 
 const COLUMNS = [
-  ["trial_id", "trial"], ["env_id", "environment"], ["n_ticks", "ticks"], ["total_reward", "return"], ["helped", "helped"], ["state", "state"], ["started", "started"],
+  ["trial_id", "trial"], ["env_id", "environment"], ["n_ticks", "ticks"], ["total_reward", "return"], ["helped", "helped"], ["verdict", "verdict"], ["state", "state"], ["started", "started"],
 ];
+const UNSORTED = new Set(["verdict", "state"]);
 const NUMBERS = new Set(["n_ticks", "total_reward", "helped"]);
-const asked = { search: "", env: "", state: "", sort: "started", down: true, page: 0 };
+const asked = { search: "", env: "", state: "", verdict: "", sort: "started", down: true, page: 0 };
 let newest = 0;
 
 function heads() {
   return COLUMNS.map(([key, title]) => {
     const head = element("th", "", { scope: "col" });
     if (NUMBERS.has(key)) head.className = "number";
-    if (key === "state") return Object.assign(head, { textContent: title, className: "unsorted" });
+    if (UNSORTED.has(key)) return Object.assign(head, { textContent: title, className: "unsorted" });
     const isSorted = asked.sort === key;
     if (isSorted) head.setAttribute("aria-sort", asked.down ? "descending" : "ascending");
     const button = element("button", `${title}${isSorted ? (asked.down ? " ▼" : " ▲") : ""}`);
     button.addEventListener("click", async () => {
       Object.assign(asked, { down: isSorted ? !asked.down : true, sort: key, page: 0 });
       await refresh();
-      $("heads").querySelectorAll("button")[COLUMNS.filter(([each]) => each !== "state").findIndex(([each]) => each === key)]?.focus();
+      $("heads").querySelectorAll("button")[COLUMNS.filter(([each]) => !UNSORTED.has(each)).findIndex(([each]) => each === key)]?.focus();
     });
     head.append(button);
     return head;
@@ -34,7 +35,7 @@ function row(trial) {
   const helped = trial.n_ticks ? `${Math.round((100 * trial.n_interventions) / trial.n_ticks)} %` : "";
   const number = { className: "number" };
   const when = new Date(1000 * trial.started).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
-  made.append(first, element("td", trial.env_id), element("td", trial.n_ticks.toLocaleString(), number), element("td", trial.total_reward?.toFixed(1) ?? "–", number), element("td", helped, number), element("td", trial.state.toLowerCase()), element("td", when));
+  made.append(first, element("td", trial.env_id), element("td", trial.n_ticks.toLocaleString(), number), element("td", trial.total_reward?.toFixed(1) ?? "–", number), element("td", helped, number), element("td", trial.properties.verdict ?? ""), element("td", trial.state.toLowerCase()), element("td", when));
   return made;
 }
 
@@ -79,7 +80,7 @@ if (trial) {
   $("filter").addEventListener("submit", (event) => event.preventDefault());
   $("search").addEventListener("input", () => set({ search: $("search").value.slice(0, 200) }));
   $("env").addEventListener("change", () => set({ env: $("env").value }));
-  $("state").addEventListener("change", () => set({ state: $("state").value }));
+  for (const name of ["state", "verdict"]) $(name).addEventListener("change", () => set({ [name]: $(name).value }));
   $("newer").addEventListener("click", () => set({ page: asked.page - 1 }));
   $("older").addEventListener("click", () => set({ page: asked.page + 1 }));
   again();
