@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Protocol
 
 from cogment_lab.errors import ConfigurationError, StoreError, StoreFullError
 from cogment_lab.store import AgentSpec, StreamSpec, TrialData, TrialInfo, TrialStore, TrialStream
-from cogment_lab.store.columns import value_at
+from cogment_lab.store.copying import write_trial
 from cogment_lab.store.info import decode_info, encode_info
-from cogment_lab.trial.sample import Feedback, Tick
-from cogment_lab.trial.takeover import DECIDED_BY, Phase
+from cogment_lab.trial.sample import Feedback
 
 __all__ = [
+    "ImportedTrial",
+    "TrialSource",
     "decode_feedback",
     "describe_trial",
     "encode_feedback",
     "find_agents",
     "new_path",
-    "open_import",
     "read_description",
-    "record_trial",
+    "record_sources",
 ]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -38,6 +38,8 @@ _DETAILS = (
     "trial_id", "env_id", "end_reason", "seed", "rng_state", "options", "properties", "user_id", "started",
     "ended", "parameters", "versions",
 )  # fmt: skip
+
+_OF_TRIAL = ("seed", "rng_state", "options", "properties", "user_id", "end_reason", "started", "ended")
 
 
 def describe_trial(info: TrialInfo) -> str:
@@ -74,61 +76,91 @@ def find_agents(store: TrialStore, *, env: str | None = None) -> list[str]:
     return list(dict.fromkeys(name for info in store.trials(env_id=env) for name in info.agents)) or ["gym"]
 
 
-def open_import(store: TrialStore, env_id: str, agent: str, spec: AgentSpec, **details: Any) -> TrialStream:
-    """Return a stream for trials that come from elsewhere; ``details`` are a ``StreamSpec``'s."""
-    return store.open_stream(StreamSpec(env_id=env_id, agents={agent: spec}, record="full", **details))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedTrial:
+    """One agent's part of a trial that comes from elsewhere.
+
+    Attributes:
+        data: Its steps.
+        details: What :func:`read_description` found, and what else is known of the trial.
+        env_id: Name of the environment.
+        env_spec: Gymnasium's spec as JSON, if there is one.
+    """
+
+    data: TrialData
+    details: Mapping[str, Any]
+    env_id: str
+    env_spec: str | None
 
 
-def record_trial(store: TrialStore, stream: TrialStream, data: TrialData, details: Mapping[str, Any]) -> str:
-    """Record the steps of a trial that was exported; return its id, a new one where that is taken.
+class TrialSource(Protocol):
+    """Where trials of one agent come from: a file, or a dataset."""
+
+    @property
+    def agent(self) -> str:
+        """Whose steps these are."""
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The agent's spaces."""
+
+    @property
+    def trial_ids(self) -> list[str]:
+        """Of the trials, in order."""
+
+    def read(self, index: int) -> ImportedTrial:
+        """Return one of them."""
+
+
+def record_sources(store: TrialStore, sources: Sequence[TrialSource]) -> list[str]:
+    """Record the trials of one or several sources; what several agents did in one trial becomes one again.
+
+    Returns:
+        The ids of the new trials; an id that is taken gets a suffix.
 
     Raises:
-        SpecError: values do not fit the stream's spaces.
-        StoreError: the store cannot be written.
+        SpecError: values do not fit the spaces.
+        StoreError: the store cannot be written, or its disk is full; trials before stay.
     """
-    trial_id = details.get("trial_id") or f"import-{secrets.token_hex(5)}"
-    if trial_id in store:
-        trial_id = f"{trial_id}-{secrets.token_hex(3)}"
-    stream.begin(
-        trial_id,
-        seed=details.get("seed"),
-        rng_state=details.get("rng_state"),
-        options=details.get("options"),
-        properties=details.get("properties") or {},
-        user_id=details.get("user_id"),
-        started=details.get("started"),
-    )
-    recorder = stream.recorder(data.agent)
-    said: dict[int, list[Feedback]] = {}
-    for opinion in data.feedback:
-        row = min(int(np.searchsorted(data.ticks, opinion.tick)), len(data) - 1)
-        said.setdefault(row, []).append(opinion)
-    tick = Tick()
-    for row in range(len(data)):
-        tick.number = int(data.ticks[row])
-        tick.observation = value_at(data.observations, row)
-        tick.proposed_action = value_at(data.proposed_actions, row)
-        tick.executed_action = value_at(data.actions, row)
-        tick.decided_by = DECIDED_BY.index(str(data.decided_by[row]))
-        tick.phase = Phase[str(data.phase[row])]
-        tick.reward = float(data.rewards[row])
-        tick.terminated = bool(data.terminated[row])
-        tick.truncated = bool(data.truncated[row])
-        tick.info = data.infos[row]
-        tick.feedback = said.get(row)
-        tick.t_shown = int(data.t_shown[row])
-        tick.t_acted = int(data.t_acted[row])
-        tick.reaction_ns = int(data.reaction_ns[row])
-        recorder.append(tick)
-    is_terminal = len(data) > 0 and bool(data.terminated[-1])
-    last = {} if data.last_observation is None else {data.agent: data.last_observation}
-    stream.end(
-        state="ENDED",
-        end_reason=details.get("end_reason") or ("terminated" if is_terminal else "truncated"),
-        last_observations=last,
-        ended=details.get("ended"),
-    )
-    return trial_id
+    found = []
+    with contextlib.ExitStack() as stack:
+        streams: dict[tuple[Any, ...], TrialStream] = {}
+        for trial_id, parts in _join(sources):
+            trials = {source.agent: source.read(index) for source, index in parts}
+            first = next(iter(trials.values()))
+            parameters = first.details.get("parameters") or {}
+            versions = first.details.get("versions") or {}
+            key = (first.env_id, first.env_spec, *(source for source, _ in parts), encode_info(parameters))
+            if key not in streams:
+                spec = StreamSpec(
+                    env_id=first.env_id,
+                    agents={source.agent: source.spec for source, _ in parts},
+                    record="full",
+                    env_spec=first.env_spec,
+                    parameters=parameters,
+                    versions=versions,
+                )
+                streams[key] = stack.enter_context(contextlib.closing(store.open_stream(spec)))
+            new_id = f"{trial_id}-{secrets.token_hex(3)}" if trial_id in store else trial_id
+            data = {agent: trial.data for agent, trial in trials.items()}
+            details = {name: first.details.get(name) for name in _OF_TRIAL}
+            write_trial(streams[key], new_id, data, **details)
+            found.append(new_id)
+        store.flush()  # while the streams are open: a full disk is an error here
+    return found
+
+
+def _join(sources: Sequence[TrialSource]) -> list[tuple[str, list[tuple[TrialSource, int]]]]:
+    """Return the trials in order, each with the sources that have a part of it."""
+    found: dict[tuple[str, int], list[tuple[TrialSource, int]]] = {}
+    for source in sources:
+        for index, trial_id in enumerate(source.trial_ids):
+            for copy in itertools.count():
+                parts = found.setdefault((trial_id, copy), [])
+                if all(other.agent != source.agent for other, _ in parts):
+                    parts.append((source, index))
+                    break
+    return [(trial_id, parts) for (trial_id, _), parts in found.items()]
 
 
 @contextlib.contextmanager

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 from cogment_lab.integrations.exchange import (
+    ImportedTrial,
     decode_feedback,
     describe_trial,
     encode_feedback,
     find_agents,
     new_path,
-    open_import,
     read_description,
-    record_trial,
+    record_sources,
 )
 
 from cogment_lab.errors import ConfigurationError, MissingExtraError
@@ -138,7 +137,14 @@ def to_minari(
         for trial in _readable(chosen):
             info = infos[trial.trial_id]
             storage.update_episodes([_episode(trial, info.seed, structure)])
-            details.append({"trial": describe_trial(info), "feedback": encode_feedback(trial)})
+            details.append(
+                {
+                    "trial": describe_trial(info),
+                    "agent": agent,
+                    "env_spec": info.env_spec or "",
+                    "feedback": encode_feedback(trial),
+                }
+            )
         if not details:
             raise ConfigurationError(
                 f"no complete step matches in {store.path}, nothing to export: {chosen.explain()}"
@@ -162,13 +168,20 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
     return {name: to_minari(store, f"{head}-{name}{version}", agent=name, **options) for name in agents}
 
 
-def from_minari(dataset: MinariDataset | str, store: TrialStore, *, env_id: str | None = None) -> list[str]:
+def from_minari(
+    dataset: MinariDataset | str | Sequence[MinariDataset | str],
+    store: TrialStore,
+    *,
+    env_id: str | None = None,
+) -> list[str]:
     """Record the episodes of a Minari dataset as trials; those that came from a store are as they were.
 
     Args:
-        dataset: Or the id of one on this machine.
+        dataset: Or the id of one on this machine, or several: what several agents did in one trial
+            (:func:`to_minari_by_agent`) becomes one trial again. Agents have the names that our exports
+            noted, ``"gym"`` elsewhere.
         store: Where to record.
-        env_id: Name of the environment; by default that of the dataset.
+        env_id: Name of the environment; by default that which was noted, or the dataset's.
 
     Returns:
         The ids of the new trials; an id that is taken gets a suffix.
@@ -177,30 +190,56 @@ def from_minari(dataset: MinariDataset | str, store: TrialStore, *, env_id: str 
         ConfigurationError: there is no such dataset.
         StoreError: the store cannot be written, or its disk is full; trials before stay.
     """
-    if isinstance(dataset, str):
-        try:
-            dataset = minari.load_dataset(dataset)
-        except (FileNotFoundError, ValueError) as error:
-            raise ConfigurationError(
-                f"there is no Minari dataset {dataset!r} here ({error}); `minari list local` names those "
-                "that are"
-            ) from error
-    spec = AgentSpec(dataset.observation_space, dataset.action_space)
-    env_spec = dataset.env_spec
-    name = env_id or (env_spec.id if env_spec is not None else str(dataset.id))
-    found = []
-    stream = open_import(store, name, "gym", spec, env_spec=None if env_spec is None else env_spec.to_json())
-    with contextlib.closing(stream):
-        for index in dataset.episode_indices.tolist():
-            (raw,) = dataset.storage.get_episodes([index])
-            (metadata,) = dataset.storage.get_episode_metadata([index])
-            data = _trial_data(raw, metadata)
-            details = read_description(metadata["trial"]) if "trial" in metadata else {}
-            details.setdefault("seed", metadata.get("seed"))
-            details["trial_id"] = details.get("trial_id") or f"{dataset.id}-{index}".replace("/", "-")
-            found.append(record_trial(store, stream, data, details))
-        store.flush()
-    return found
+    given = [dataset] if isinstance(dataset, str) or not isinstance(dataset, Sequence) else dataset
+    return record_sources(store, [_Dataset(_open(each), env_id) for each in given])
+
+
+def _open(dataset: MinariDataset | str) -> MinariDataset:
+    if not isinstance(dataset, str):
+        return dataset
+    try:
+        return minari.load_dataset(dataset)
+    except (FileNotFoundError, ValueError) as error:
+        there = sorted(minari.list_local_datasets())
+        raise ConfigurationError(
+            f"there is no Minari dataset {dataset!r} here; there are {', '.join(there) or 'none'}. `minari "
+            "download` gets those that others made"
+        ) from error
+
+
+class _Dataset:
+    """The episodes of a dataset as trials."""
+
+    def __init__(self, dataset: MinariDataset, env_id: str | None) -> None:
+        self.spec = AgentSpec(dataset.observation_space, dataset.action_space)
+        self._dataset = dataset
+        self._indices: list[int] = dataset.episode_indices.tolist()
+        self._metadata = [dict(each) for each in dataset.storage.get_episode_metadata(self._indices)]
+        self._env_id = env_id
+        self.agent = str(self._metadata[0].get("agent", "gym")) if self._metadata else "gym"
+        self.trial_ids = [self._details(number)["trial_id"] for number in range(len(self._indices))]
+
+    def read(self, index: int) -> ImportedTrial:
+        """Return an episode."""
+        (raw,) = self._dataset.storage.get_episodes([self._indices[index]])
+        details = self._details(index)
+        spec = self._dataset.env_spec
+        noted = self._metadata[index].get("env_spec")
+        return ImportedTrial(
+            data=_trial_data(raw, self._metadata[index], self.agent),
+            details=details,
+            env_id=self._env_id
+            or details.get("env_id")
+            or (spec.id if spec is not None else str(self._dataset.id)),
+            env_spec=noted or (None if spec is None else spec.to_json()),
+        )
+
+    def _details(self, index: int) -> dict[str, Any]:
+        metadata = self._metadata[index]
+        details = read_description(metadata["trial"]) if "trial" in metadata else {}
+        details.setdefault("seed", metadata.get("seed"))
+        name = details.get("trial_id") or f"{self._dataset.id}-{self._indices[index]}".replace("/", "-")
+        return {**details, "trial_id": name}
 
 
 def _readable(trials: Iterable[TrialData]) -> Iterator[TrialData]:
@@ -241,7 +280,8 @@ def _env_spec(chosen: TrialQuery) -> gym.envs.registration.EnvSpec | None:
         return None
     try:
         return gym.envs.registration.EnvSpec.from_json(text)
-    except (AttributeError, ImportError, ValueError):  # its package is not here: the spaces are enough
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError):
+        # Its package is not here, or another Gymnasium wrote it: the spaces are enough.
         return None
 
 
@@ -276,7 +316,7 @@ def _episode(
     )
 
 
-def _trial_data(raw: Mapping[str, Any], metadata: Mapping[str, Any]) -> TrialData:
+def _trial_data(raw: Mapping[str, Any], metadata: Mapping[str, Any], agent: str) -> TrialData:
     """Return an episode as a trial's data; what only our exports say is what a lone player would leave."""
     n = len(raw["rewards"])
     rows = np.arange(n)
@@ -289,7 +329,7 @@ def _trial_data(raw: Mapping[str, Any], metadata: Mapping[str, Any]) -> TrialDat
     }
     return TrialData(
         trial_id="",
-        agent="gym",
+        agent=agent,
         ticks=infos["ticks"] if ours else rows.astype(np.int64),
         observations=take_rows(raw["observations"], rows),
         actions=actions,

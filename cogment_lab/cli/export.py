@@ -70,7 +70,8 @@ def export_trials(
             for each in datasets.values():
                 _say(f"wrote {each.id}: {each.total_episodes} episodes, {each.total_steps} steps")
             return
-        from cogment_lab.integrations.files import to_csv, to_npz, to_parquet
+        from cogment_lab.integrations.npz import to_npz
+        from cogment_lab.integrations.tables import to_csv, to_parquet
 
         writers = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}
         write, unit = writers[kind]
@@ -93,35 +94,37 @@ def _report_damaged(store: TrialStore, query: dict[str, Any]) -> None:
             _say(f"left out: {error}")
 
 
-def import_trials(source: str, file: Path) -> None:
-    """Record the trials of a ``.npz`` file or of a Minari dataset in a store.
+def import_trials(sources: Sequence[str], file: Path) -> None:
+    """Record the trials of ``.npz`` files or of Minari datasets in a store; agents of one trial are joined.
 
     Raises:
         ConfigurationError: there is no such source.
         StoreError: the store cannot be written.
     """
-    if Path(source).suffix in (".csv", ".parquet"):
-        raise ConfigurationError(
-            f"{source} cannot be imported: a table holds no spaces and no last observations. Export the "
-            "trials with --to npz or --to minari, which come back exactly"
-        )
+    for source in sources:
+        if Path(source).suffix in (".csv", ".parquet"):
+            raise ConfigurationError(
+                f"{source} cannot be imported: a table holds no spaces and no last observations. Export the "
+                "trials with --to npz or --to minari, which come back exactly"
+            )
+    archives = [Path(source) for source in sources if source.endswith(".npz")]
+    datasets = [source for source in sources if not source.endswith(".npz")]
+    if archives and datasets:
+        raise ConfigurationError("import .npz files and Minari datasets one after the other")
     with TrialStore(file) as store:
         try:
-            found = _import(source, store)
+            if archives:
+                from cogment_lab.integrations.npz import from_npz
+
+                found = from_npz(archives, store)
+            else:
+                from cogment_lab.integrations.minari import from_minari
+
+                found = from_minari(datasets, store)
         except StoreFullError as error:
             there = sum(1 for _ in store.trials(state="ENDED"))
             raise StoreFullError(f"{error}. {file} has {there} complete trials now") from error
     _say(f"recorded {len(found)} trials in {file}")
-
-
-def _import(source: str, store: TrialStore) -> list[str]:
-    if source.endswith(".npz"):
-        from cogment_lab.integrations.files import from_npz
-
-        return from_npz(Path(source), store)
-    from cogment_lab.integrations.minari import from_minari
-
-    return from_minari(source, store)
 
 
 def _say(text: str) -> None:

@@ -355,13 +355,15 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="A .npz file, or the id of a Minari dataset.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="A .npz file, or the id of a Minari dataset; one for each agent.")
+    ],
     file: Annotated[Path, typer.Argument(help="The store to record in; made if needed.")],
 ) -> None:
     """Record the trials of an export in a store."""
     from cogment_lab.cli.export import import_trials
 
-    import_trials(source, file)
+    import_trials(sources, file)
 
 
 @app.command()

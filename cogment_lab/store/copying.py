@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
+
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store.columns import value_at
 from cogment_lab.store.recorder import AgentRecorder
@@ -25,6 +27,7 @@ def write_trial(
     data: Mapping[str, TrialData],
     *,
     seed: int | None = None,
+    rng_state: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     properties: Mapping[str, str] | None = None,
     user_id: str | None = None,
@@ -39,6 +42,7 @@ def write_trial(
         trial_id: Its id, new to the store.
         data: What each agent did, with observations.
         seed: Seed of its reset.
+        rng_state: Of the generator before its reset, where that had no seed.
         options: Options of its reset.
         properties: What it is found by.
         user_id: Whose it is.
@@ -57,7 +61,7 @@ def write_trial(
     stream.begin(
         trial_id,
         seed=seed,
-        rng_state=None,
+        rng_state=rng_state,
         options=options,
         properties=properties or {},
         user_id=user_id,
@@ -81,20 +85,19 @@ def write_trial(
 def _write_agent(stream: TrialStream, agent: str, data: TrialData) -> None:
     recorder = cast("AgentRecorder", stream.recorder(agent))
     said: dict[int, list[Feedback]] = {}
-    for opinion in data.feedback:
-        said.setdefault(opinion.tick, []).append(opinion)
+    for opinion in data.feedback:  # also of ticks that were not recorded, or after the last
+        row = min(int(np.searchsorted(data.ticks, opinion.tick)), len(data) - 1)
+        said.setdefault(row, []).append(opinion)
     tick = Tick()
     for row, number in enumerate(data.ticks.tolist()):
         tick.number = number
         tick.observation = value_at(data.observations, row)
         tick.executed_action = value_at(data.actions, row)
         tick.decided_by = DECIDED_BY.index(str(data.decided_by[row]))
-        tick.proposed_action = (
-            value_at(data.proposed_actions, row) if data.is_intervention[row] else tick.executed_action
-        )
+        tick.proposed_action = value_at(data.proposed_actions, row)
         tick.phase = Phase[str(data.phase[row])]
         tick.reward = float(data.rewards[row])
-        tick.feedback = said.get(number)
+        tick.feedback = said.get(row)
         tick.terminated = bool(data.terminated[row])
         tick.truncated = bool(data.truncated[row])
         tick.info = data.infos[row]

@@ -143,9 +143,9 @@ def test_trials_and_stores_that_are_not_there(store: Path) -> None:
         export(store, "npz", "trial=nobody")
     for name in ("absent.npz", "absent/set-v0"):
         with pytest.raises(ConfigurationError, match="absent"):
-            import_trials(name, Path("new.db"))
+            import_trials([name], Path("new.db"))
     with pytest.raises(ConfigurationError, match="npz or --to minari"):
-        import_trials("table.csv", Path("new.db"))
+        import_trials(["table.csv"], Path("new.db"))
     assert not Path("new.db").exists(), "no empty store is left"
 
 
@@ -177,7 +177,7 @@ def test_nan_is_kept_as_it_is() -> None:
     env.close()
     for kind, source in (("npz", "out.npz"), ("minari", "out/some-v0")):
         export(Path("nan.db"), kind)
-        import_trials(source, Path(f"{kind}.db"))
+        import_trials([source], Path(f"{kind}.db"))
         with TrialStore("nan.db") as wanted, TrialStore(f"{kind}.db") as found:
             one, other = found.query().load(), wanted.query().load()
         np.testing.assert_array_equal(one.observations, other.observations)
@@ -274,7 +274,7 @@ def test_trials_are_exported_while_another_process_records(store: Path) -> None:
     export(store, "npz", name="after")
     assert len(trial_ids(store)) == 63
     for name in [*(f"while{index}" for index in range(number)), "after"]:
-        import_trials(f"{name}.npz", Path(f"{name}.db"))
+        import_trials([f"{name}.npz"], Path(f"{name}.db"))
         assert 3 <= len(trial_ids(Path(f"{name}.db"))) <= 63
         with TrialStore(store) as wanted, TrialStore(f"{name}.db") as found:
             for data in found.query():
@@ -355,7 +355,7 @@ def test_a_full_disk_leaves_nothing_of_a_video(small_disk: Path) -> None:
 def test_a_full_disk_says_how_much_of_an_import_is_there(big: Path, small_disk: Path, kind: str) -> None:
     export(big, kind)
     with pytest.raises(StoreFullError, match=r"full.* complete trials now") as caught:
-        import_trials("out.npz" if kind == "npz" else "out/some-v0", small_disk / "new.db")
+        import_trials(["out.npz" if kind == "npz" else "out/some-v0"], small_disk / "new.db")
     found = re.search(r"(\d+) complete", str(caught.value))
     assert found is not None and int(found[1]) < 3
     with TrialStore(small_disk / "new.db") as opened:

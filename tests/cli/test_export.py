@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from cogment_lab.integrations import files
+from cogment_lab.integrations import npz, tables
 
 import cogment_lab
 from cogment_lab.cli.export import parse_query
@@ -56,8 +56,8 @@ def test_minari_and_npz_come_back_as_they_were(cogmentlab: Any, store: Path) -> 
 def test_tables_hold_each_step(store: Path) -> None:
     with cogment_lab.TrialStore(store) as opened:
         data = opened.query().load()
-        assert files.to_csv(opened.query(), Path("steps.csv")) == 40
-        assert files.to_parquet(opened.query(), Path("steps.parquet")) == 40
+        assert tables.to_csv(opened.query(), Path("steps.csv")) == 40
+        assert tables.to_parquet(opened.query(), Path("steps.parquet")) == 40
     with Path("steps.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [float(line["rewards"]) for line in lines] == data.rewards.tolist()
@@ -85,9 +85,9 @@ def test_a_full_disk_leaves_no_half_file(store: Path, monkeypatch: pytest.Monkey
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "_put", full)
+    monkeypatch.setattr(npz, "_put", full)
     with cogment_lab.TrialStore(store) as opened, pytest.raises(StoreFullError, match="disk is full"):
-        files.to_npz(opened.query(), Path("out.npz"))
+        npz.to_npz(opened.query(), Path("out.npz"))
     assert not list(Path().glob("*out.npz*"))
 
 

@@ -1,6 +1,5 @@
 """Trials become Minari datasets and trials again, exactly."""
 
-import dataclasses
 import errno
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from minari.dataset.minari_storage import MinariStorage
+from round_trip import assert_same_trials, record_random
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, StoreFullError
@@ -21,81 +21,7 @@ from cogment_lab.humans import SimulatedHuman
 from cogment_lab.humans.scripted import scripted_gate, scripted_policy
 from cogment_lab.humans.simulated import SimulatedEvaluator
 from cogment_lab.store import AgentSpec, StreamSpec, TrialStore
-from cogment_lab.trial.sample import Feedback, Tick
-
-
-@pytest.fixture(autouse=True)
-def datasets(monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(Path.cwd() / "minari"))
-    return Path.cwd() / "minari"
-
-
-def record_random(store: TrialStore, spec: AgentSpec, lengths: list[int], seed: int) -> None:
-    """Record ticks of anything that the spaces hold."""
-    spec.observation_space.seed(seed)
-    spec.action_space.seed(seed)
-    rng = np.random.default_rng(seed)
-    stream = store.open_stream(StreamSpec(env_id="Any-v0", agents={"gym": spec}))
-    for number, length in enumerate(lengths):
-        rng_state = None if number % 2 else np.random.default_rng(number).bit_generator.state
-        stream.begin(
-            f"t{number}",
-            seed=number if number % 2 else None,
-            rng_state=rng_state,
-            options={"level": number, "deep": {"x": None}} if number else None,
-            properties={"study": "pilot"},
-            user_id="ann",
-        )
-        for index in range(length):
-            tick = Tick()
-            tick.number = index
-            tick.observation = spec.observation_space.sample()
-            tick.executed_action = spec.action_space.sample()
-            tick.proposed_action = spec.action_space.sample()
-            tick.decided_by = int(rng.integers(3))
-            tick.phase = int(rng.integers(3))
-            tick.reward = float(rng.normal())
-            tick.terminated = index == length - 1 and number % 2 == 0
-            tick.truncated = index == length - 1 and number % 2 == 1
-            tick.info = {"speed": float(index), "why": "x" * index} if index % 2 else {}
-            tick.feedback = [Feedback("eve", 0.5, 1.0, 7, index)] if index % 3 == 1 else None
-            tick.t_shown, tick.t_acted, tick.reaction_ns = index, index + 1, 5
-            stream.recorder("gym").append(tick)
-        ending = "truncated" if number % 2 else "terminated"
-        last = {"gym": spec.observation_space.sample()}
-        stream.end(state="ENDED", end_reason=ending, last_observations=last)
-    stream.close()
-
-
-def assert_same(found: Any, wanted: Any) -> None:
-    if isinstance(wanted, dict):
-        assert list(found) == list(wanted)
-        for key in wanted:
-            assert_same(found[key], wanted[key])
-    elif isinstance(wanted, tuple | list):
-        assert len(found) == len(wanted)
-        for one, other in zip(found, wanted, strict=True):
-            assert_same(one, other)
-    elif isinstance(wanted, np.ndarray):
-        assert found.dtype == wanted.dtype
-        np.testing.assert_array_equal(found, wanted)
-    else:
-        assert found == wanted
-
-
-def assert_same_trials(found: TrialStore, wanted: TrialStore, *, but: tuple[str, ...] = ()) -> None:
-    pairs = list(zip(found.trials(), wanted.trials(), strict=True))
-    assert pairs
-    for one, other in pairs:
-        for name in ("trial_id", "end_reason", "n_ticks", "total_reward", "n_interventions", "n_takeovers"):
-            assert getattr(one, name) == getattr(other, name), name
-        for name in ("seed", "rng_state", "options", "properties", "user_id", "started", "ended"):
-            assert getattr(one, name) == getattr(other, name), name
-        data, expected = found.load(one.trial_id)["gym"], wanted.load(other.trial_id)["gym"]
-        for field in dataclasses.fields(expected):
-            if field.name not in but:
-                assert_same(getattr(data, field.name), getattr(expected, field.name))
-
+from cogment_lab.trial.sample import Tick
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 SPACES = [
