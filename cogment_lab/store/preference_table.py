@@ -13,7 +13,7 @@ from cogment_lab.errors import AnnotationError, CorruptStoreError
 from cogment_lab.store.database import Database, Rows
 from cogment_lab.store.label_table import has_table
 
-__all__ = ["PreferenceTable", "is_first_left"]
+__all__ = ["WITHDRAWN", "PreferenceTable", "is_first_left"]
 
 _T = TypeVar("_T")
 _SHOWN_SECONDS = 60.0
@@ -36,7 +36,12 @@ CREATE TABLE IF NOT EXISTS answers (
     withdrawn REAL)                   -- when it was taken back""",
     "CREATE UNIQUE INDEX IF NOT EXISTS answers_by_query ON answers (query, annotator)"
     " WHERE withdrawn IS NULL",
+    # a row of answers that says that another one, which may have been read, was taken back
+    "CREATE TABLE IF NOT EXISTS withdrawals (notice INTEGER PRIMARY KEY, answer INTEGER NOT NULL)",
 )
+WITHDRAWN = "withdrawn"
+"""Verdict of the notice that an answer was taken back."""
+
 _COUNT = "(SELECT count(*) FROM answers a WHERE a.query = q.id AND a.withdrawn IS NULL)"
 _QUERY = f"SELECT q.id, q.queue, q.segments, q.policy, q.asked, q.expires, {_COUNT}, q.salt FROM queries q"
 _IS_MINE = "EXISTS (SELECT 1 FROM answers a WHERE a.query = q.id AND a.annotator = ? AND a.withdrawn IS NULL)"
@@ -182,29 +187,40 @@ class PreferenceTable:
 
         def work(connection: sqlite3.Connection) -> int:
             row = connection.execute(
-                "SELECT a.id, a.query, q.expires FROM answers a JOIN queries q ON q.id = a.query"
+                "SELECT a.id, a.query, q.expires, a.first_is_left FROM answers a JOIN queries q ON q.id = a.query"
                 " WHERE q.queue = ? AND a.annotator = ? AND a.withdrawn IS NULL ORDER BY a.id DESC LIMIT 1",
                 (queue, annotator),
             ).fetchone()
             if row is None:
                 raise AnnotationError(f"{annotator!r} has no answer in {queue!r} to take back")
-            answer, query, expires = row
+            answer, query, expires, first_is_left = row
             if expires is not None and expires <= now:
                 raise AnnotationError(f"query {query} has expired, and its answer stays as it is")
             connection.execute("UPDATE answers SET withdrawn = ? WHERE id = ?", (now, answer))
+            notice = connection.execute(
+                "INSERT INTO answers VALUES (NULL, ?, ?, ?, ?, NULL, ?, ?)",
+                (query, WITHDRAWN, annotator, now, first_is_left, now),
+            ).lastrowid
+            connection.execute("INSERT INTO withdrawals VALUES (?, ?)", (notice, answer))
             return int(query)
 
         return self._change(work)
 
     def answers(self, queue: str, since: int) -> Rows:
-        """Return answers that stand, after the one of that id, with the queries' segments decoded."""
+        """Return answers that stand, and notices of earlier ones that do not any more, after that id.
+
+        The queries' segments are decoded; the last column is the answer that a notice takes back.
+        """
         if not has_table(self._database, "answers"):
             return []
+        noticed = "SELECT answer FROM withdrawals w WHERE w.notice = a.id"
+        if not has_table(self._database, "withdrawals"):  # nobody has taken anything back
+            noticed = "NULL"
         found = self._database.query(
             "SELECT a.id, q.id, q.segments, q.policy, a.verdict, a.annotator, a.time, a.seconds,"
-            " a.first_is_left FROM answers a JOIN queries q ON q.id = a.query"
-            " WHERE q.queue = ? AND a.id > ? AND a.withdrawn IS NULL ORDER BY a.id",
-            (queue, since),
+            f" a.first_is_left, ({noticed}) AS withdraws FROM answers a JOIN queries q ON q.id = a.query"
+            " WHERE q.queue = ? AND a.id > ? AND (a.withdrawn IS NULL OR withdraws <= ?) ORDER BY a.id",
+            (queue, since, since),
         )
         return [_decoded(row) for row in found]
 

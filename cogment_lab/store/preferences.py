@@ -89,27 +89,29 @@ class Answer:
         query_id: The query.
         segments: The two, as they were asked; without frames.
         policy: Version of the policy they show.
-        verdict: Which is better: ``first``, ``second``, ``equal``, ``unsure``.
+        verdict: Which is better: ``first``, ``second``, ``equal``, ``unsure``; or ``withdrawn``.
         annotator: Who said so.
         time: When, unix seconds.
         seconds: How long it took; nan if nobody measured it.
         first_is_left: Whether the first one was shown on the left.
+        withdraws: ``answer_id`` of the answer that was taken back, for ``withdrawn``; ``None`` otherwise.
     """
 
     answer_id: int
     query_id: int
     segments: tuple[Segment, Segment]
     policy: str
-    verdict: Verdict
+    verdict: Verdict | Literal["withdrawn"]
     annotator: str
     time: float
     seconds: float
     first_is_left: bool
+    withdraws: int | None = None
 
     @property
     def preference(self) -> float | None:
         """How much the first is preferred: 1, 0.5 or 0; ``None`` where the person could not tell."""
-        return {"first": 1.0, "equal": 0.5, "second": 0.0, "unsure": None}[self.verdict]
+        return {"first": 1.0, "equal": 0.5, "second": 0.0}.get(self.verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +214,8 @@ class PreferenceQueue:
     def answers(self, since: int = 0) -> list[Answer]:
         """Return answers in the order in which they were given.
 
-        One that its annotator takes back is left out from then on, so a learner that fits a model anew asks
-        for all of them anew.
+        One that its annotator took back is left out. Who may have read it before, asking with ``since``,
+        gets an answer whose verdict is ``withdrawn`` and whose ``withdraws`` is the id of the one to drop.
 
         Args:
             since: Only those after the answer of this id.
@@ -229,10 +231,20 @@ class PreferenceQueue:
                 time=moment,
                 seconds=float("nan") if seconds is None else seconds,
                 first_is_left=bool(first_is_left),
+                withdraws=withdraws,
             )
-            for (answer, query, described, policy, verdict, annotator, moment, seconds, first_is_left) in (
-                self._table.answers(self.name, since)
-            )
+            for (
+                answer,
+                query,
+                described,
+                policy,
+                verdict,
+                annotator,
+                moment,
+                seconds,
+                first_is_left,
+                withdraws,
+            ) in self._table.answers(self.name, since)
         ]
 
     def next(self, annotator: str) -> Query | None:

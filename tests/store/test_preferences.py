@@ -113,6 +113,22 @@ def test_an_answer_can_be_taken_back(store: TrialStore) -> None:
     assert len(queue.answers()) == 1
 
 
+def test_who_has_read_an_answer_hears_that_it_was_taken_back(store: TrialStore) -> None:
+    queue = PreferenceQueue(store)
+    first, second = queue.ask([(clip(), clip(1)), (clip(2), clip(3))])
+    queue.answer(first, "left", annotator="ann")
+    (read,) = queue.answers()
+    queue.answer(second, "equal", annotator="ann")
+    assert queue.undo("ann") == second and queue.undo("ann") == first
+    (notice,) = queue.answers(since=read.answer_id)
+    assert (notice.verdict, notice.withdraws, notice.query_id) == ("withdrawn", read.answer_id, first)
+    assert notice.preference is None and notice.annotator == "ann"
+    queue.answer(first, "right", annotator="ann")
+    assert [answer.verdict for answer in queue.answers(since=notice.answer_id)] != ["withdrawn"]
+    assert [answer.withdraws for answer in queue.answers()] == [None], "who begins hears only what stands"
+    assert queue.progress("ann").mine == 1
+
+
 def test_queries_expire(store: TrialStore) -> None:
     queue = PreferenceQueue(store)
     (asked,) = queue.ask([(clip(), clip(1))], expires_in=0.05)
