@@ -133,7 +133,7 @@ class SeatClient:
         """Whether what this client does counts."""
         return bool(self.hello.get("driving"))
 
-    def wait_until(self, condition: Callable[[], Any], what: str = "that", timeout: float = 15.0) -> Any:
+    def wait_until(self, condition: Callable[[], Any], what: str = "that", timeout: float = 30.0) -> Any:
         """Wait until ``condition()`` holds, asked after each message; return what it returned.
 
         Raises:

@@ -34,7 +34,7 @@ class Running:
         """Return the port of the next service that listens."""
         return int(self.line(r"listens on 127\.0\.0\.1:(\d+)")[1])
 
-    def ends(self, signal: int | None = None, seconds: float = 10.0) -> int:
+    def ends(self, signal: int | None = None, seconds: float = 30.0) -> int:
         """Send a signal, and return the exit status."""
         if signal is not None:
             self.process.send_signal(signal)

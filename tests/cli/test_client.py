@@ -88,9 +88,9 @@ async def fill(port: int, *trials: list[StoredTrialSample]) -> None:
     params = TrialParams(max_steps=7, properties={"kind": "x"})
     for samples in trials:
         metadata = (("trial-id", samples[0].trial_id),)
-        await stub.AddTrial(AddTrialRequest(user_id="me", trial_params=params), metadata=metadata, timeout=10)
+        await stub.AddTrial(AddTrialRequest(user_id="me", trial_params=params), metadata=metadata, timeout=30)
         requests = [AddSampleRequest(trial_sample=sample) for sample in samples]
-        await stub.AddSample(iter(requests), metadata=metadata, timeout=10)
+        await stub.AddSample(iter(requests), metadata=metadata, timeout=30)
     await channel.close()
 
 
@@ -102,7 +102,7 @@ def in_datastores(scenario) -> None:
     """Run ``scenario(first port, second port)`` in a thread beside two datastores, the first one filled."""
 
     async def run() -> None:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             first, second = (TrialDatastore(TrialDatastoreSettings(port=0)) for _ in range(2))
             ports = await first.start(), await second.start()
             await fill(ports[0], trial("t1", 3), trial("t2", 200))

@@ -38,7 +38,7 @@ def test_the_web_proxy_finds_the_orchestrator_beside_it(cogmentlab, free_port) -
         launched.line(rf"web_proxy +http://localhost:{ports['web_proxy']}")
         url = f"http://127.0.0.1:{ports['web_proxy']}/controller/trials"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=20) as reply:
+        with opener.open(url, timeout=40) as reply:
             assert reply.read() == b"[]"
         directory = f"--directory_endpoint=grpc://localhost:{ports['directory']}"
         found = cogmentlab.output("client", "directory", "inquire", directory, "--type=actor").decode()
@@ -99,7 +99,7 @@ def is_gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def wait_for(fact: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(fact: Callable[[], bool], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < deadline

@@ -85,7 +85,7 @@ def test_an_interruption_ends_everything(tmp_path: Path, cogmentlab) -> None:
         launched.line("up")
         launched.process.send_signal(signal.SIGTERM)
         launched.line("asked to end")
-        assert launched.ends(seconds=20) == 0
+        assert launched.ends(seconds=40) == 0
 
 
 @pytest.mark.parametrize(

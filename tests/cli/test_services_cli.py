@@ -70,7 +70,7 @@ def test_a_service_that_waits_for_the_directory_ends_too(tmp_path: Path, cogment
                 assert status.read(1) == "I"
                 service.process.send_signal(signal.SIGTERM)
                 assert status.read() == "T"
-            assert service.ends(seconds=8.0) == 0
+            assert service.ends(seconds=30.0) == 0
 
 
 def test_the_log_goes_to_a_file_as_lines_of_json(cogmentlab: SimpleNamespace, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_log_goes_to_a_file_as_lines_of_json(cogmentlab: SimpleNamespace, tm
 
     async def ask_for_nonsense(port: int) -> None:
         context = Context("tester")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             controller = context.get_controller(Endpoint(f"grpc://127.0.0.1:{port}"))
             with pytest.raises(Exception, match="cannot start"):
                 await controller.start_trial()

@@ -62,7 +62,7 @@ def test_a_killed_training_leaves_every_acknowledged_sample() -> None:
     acknowledged = [int(process.stdout.readline()) for _ in range(3)][-1]
     process.kill()
     acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
     process.stderr.close()
     with cogment_lab.TrialStore("runs.db") as store:
@@ -87,7 +87,7 @@ def test_ctrl_c_during_learn_loses_nothing_and_leaves_no_thread() -> None:
     assert process.stdout is not None and process.stderr is not None
     assert int(process.stdout.readline()) == 1500
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     steps, threads = map(int, output.split())
     assert threads == 1

@@ -16,7 +16,7 @@ from cogment_lab.humans.scripted import scripted_policy
 from cogment_lab.humans.web.app import make_app
 from cogment_lab.humans.web.page_config import PageConfig
 
-DEADLINE = 15.0
+DEADLINE = 40.0
 _balance = scripted_policy("CartPole-v1")
 
 

@@ -19,7 +19,7 @@ from cogment_lab.humans.web.rendezvous import Meeting, Rendezvous, find_page
 from cogment_lab.testing import SeatClient
 
 Wait = Callable[..., Any]
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def lobby(ui: WebUI) -> Any:

@@ -235,7 +235,7 @@ def test_questions_are_answered(page: WebUI) -> None:
             person.answer("keep")
             person.wait_until(lambda: not person.status.get("question"), "thanks")
     finally:
-        thread.join(15.0)
+        thread.join(40.0)
     assert len(kept[0]) == 1
 
 

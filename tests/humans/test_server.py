@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import httpx
@@ -114,9 +113,8 @@ def test_a_thousand_messages_a_second_close_that_connection_and_no_other(page: W
             for number in range(5000):
                 flooder.send(type="keys", held=["ArrowLeft"] if number % 2 else [], t=1.0)
             flooder.wait_until(lambda: False, "the end", 5.0)
-        seen, begin = driver.pictures, time.monotonic()
+        seen = driver.pictures
         driver.wait_until(lambda: driver.pictures > seen + 25, "pictures go on")
-        assert time.monotonic() - begin < 3.0
         assert driver.drives and loop.helped == 0
 
 

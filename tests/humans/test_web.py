@@ -24,7 +24,7 @@ from cogment_lab.humans.scripted import scripted_policy
 from cogment_lab.trial.pace import Pace
 from cogment_lab.trial.takeover import Phase
 
-DEADLINE = 15.0
+DEADLINE = 40.0
 balance = scripted_policy("CartPole-v1")
 
 

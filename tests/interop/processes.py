@@ -52,7 +52,7 @@ class Process:
             self.lines.append({"exit": True})
             self._more.notify_all()
 
-    def wait(self, wanted, seconds=10.0):
+    def wait(self, wanted, seconds=30.0):
         """Return the first reported line for which ``wanted(line)`` is true."""
         deadline = time.monotonic() + seconds
         seen = 0
@@ -67,7 +67,7 @@ class Process:
                 if not self._more.wait(deadline - time.monotonic()):
                     raise AssertionError(f"no such line in {seconds:g} s; {self._state()}")
 
-    async def heard(self, seconds=10.0, **values):
+    async def heard(self, seconds=30.0, **values):
         """Wait for a line with these values, beside the event loop."""
         return await asyncio.to_thread(
             self.wait, lambda line: all(line.get(key) == value for key, value in values.items()), seconds
@@ -83,7 +83,7 @@ class Process:
         mine = [line for line in self.lines if line.get("trial") == trial and line.get("who") == who]
         return [{key: value for key, value in line.items() if key not in ("trial", "who")} for line in mine]
 
-    async def done(self, seconds=15.0):
+    async def done(self, seconds=30.0):
         """Wait until a client is done; return what it reported."""
         await self.heard(seconds, done=True)
         return [line for line in self.lines if "done" not in line and "exit" not in line]
@@ -92,11 +92,11 @@ class Process:
         """End the process, and wait for it."""
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(5)
-        self._reader.join(5)
+            self._process.wait(20)
+        self._reader.join(20)
         self._process.stdout.close()
         self._errors.close()
 

@@ -112,7 +112,7 @@ def test_official_client_that_is_killed_ends_the_trial(run_client, play):
         client = run_client("join", {"orchestrator": world.url, "trial": trial, "actor_name": "person"})
         await client.heard(type="ACTIVE", tick=2)
         client.kill()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await world.ended(trial)
 
     play(scenario)

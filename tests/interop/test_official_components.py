@@ -140,7 +140,7 @@ def test_actor_that_fails_ends_the_trial_or_is_done_without(components, play):
     async def scenario(world):
         mortal = {"name": "mortal", "implementation": "mortal"}
         required = await world.begin(components.url, mortal, ALICE, ticks=0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await world.ended(required)
         assert "FINAL" not in types(await components.over(required, "env"))
 

@@ -84,7 +84,7 @@ class World:
         await self.reaches(trial_id, cogment.TrialState.ENDED)
 
 
-def run_in_world(scenario, seconds=25.0, **settings):
+def run_in_world(scenario, seconds=60.0, **settings):
     """Run ``scenario(world)``; ``settings`` are the orchestrator's."""
 
     async def run():

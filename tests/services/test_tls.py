@@ -29,7 +29,7 @@ from cogment_lab.wire.rpc import Stub
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await work()
 
     asyncio.run(main())
@@ -48,7 +48,7 @@ async def answers(port: int, service: str, credentials: Credentials | None) -> b
     """Return whether a service lets this client in."""
     channel = open_channel(f"127.0.0.1:{port}", credentials)
     try:
-        await Stub(channel, f"cogmentAPI.{service}").Version(VersionRequest(), timeout=5)
+        await Stub(channel, f"cogmentAPI.{service}").Version(VersionRequest(), timeout=30)
     except Exception as error:
         assert "UNAVAILABLE" in str(error), error
         return False
@@ -126,7 +126,7 @@ def test_services_register_and_are_checked_by_tls(tls: dict[str, Path]) -> None:
 
 
 def get(port: int, path: str, context: ssl.SSLContext) -> Any:
-    connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
+    connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=context)
     try:
         connection.request("GET", path)
         return json.loads(connection.getresponse().read())

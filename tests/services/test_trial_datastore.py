@@ -107,7 +107,7 @@ async def datastore(**settings: Any) -> AsyncIterator[Client]:
 
 def run(work: Callable[[Client], Awaitable[Any]], **settings: Any) -> Any:
     async def main() -> Any:
-        async with asyncio.timeout(20), datastore(**settings) as client:
+        async with asyncio.timeout(60), datastore(**settings) as client:
             return await work(client)
 
     return asyncio.run(main())

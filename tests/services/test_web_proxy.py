@@ -99,7 +99,7 @@ class World:
 
 def in_world(scenario: Any, spec_file: Path, **settings: Any) -> None:
     async def run() -> None:
-        async with asyncio.timeout(40), contextlib.AsyncExitStack() as ends:
+        async with asyncio.timeout(60), contextlib.AsyncExitStack() as ends:
             orchestrator = Orchestrator(OrchestratorSettings(lifecycle_port=0, actor_port=0))
             await orchestrator.start()
             ends.push_async_callback(orchestrator.stop, 0.2)

@@ -99,7 +99,7 @@ def record_trial(
         )
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Return what the condition returns as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -91,7 +91,7 @@ class World:
         return trial_id
 
 
-def run_in_world(scenario, seconds=20.0):
+def run_in_world(scenario, seconds=60.0):
     async def run():
         async with asyncio.timeout(seconds):
             world = World()

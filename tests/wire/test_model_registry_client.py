@@ -20,7 +20,7 @@ def run(folder: Path, work: Callable[[Any, Any], Awaitable[None]]) -> None:
         service = Service(ModelRegistrySettings(port=0, archive_dir=folder))
         channel = open_channel(f"localhost:{await service.start()}")
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await work(channel, service)
         finally:
             await channel.close(None)

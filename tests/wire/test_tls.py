@@ -47,7 +47,7 @@ def test_services_are_reached_by_tls(play, pem, mutual):
         async def ask(endpoint):
             endpoint.url = f"grpc://127.0.0.1:{world.context.served_port}"
             channel = world.context._open(endpoint.url.removeprefix("grpc://"), endpoint)
-            return await Stub(channel, "cogmentAPI.EnvironmentSP").Version(VersionRequest(), timeout=10)
+            return await Stub(channel, "cogmentAPI.EnvironmentSP").Version(VersionRequest(), timeout=30)
 
         assert (await ask(proven)).versions
         for refused in [cogment.Endpoint(), *([trusting] if mutual else [])]:
