@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "offline.py"
 
 def test_from_peoples_trials_to_a_curve() -> None:
     done = subprocess.run(
-        [sys.executable, str(EXAMPLE), "--quick"], capture_output=True, text=True, timeout=110
+        [sys.executable, str(EXAMPLE), "--quick"], capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stderr
     assert "IQL offline" in done.stdout

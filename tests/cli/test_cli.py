@@ -11,7 +11,7 @@ import cogment_lab
 from cogment_lab.humans.scripted import scripted_policy
 
 
-def cogmentlab(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+def cogmentlab(*arguments: str, timeout: float = 250) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cogment_lab.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
 
