@@ -188,7 +188,8 @@ class PreferenceTable:
         def work(connection: sqlite3.Connection) -> int:
             row = connection.execute(
                 "SELECT a.id, a.query, q.expires, a.first_is_left FROM answers a"
-                " JOIN queries q ON q.id = a.query WHERE q.queue = ? AND a.annotator = ? AND a.withdrawn IS NULL ORDER BY a.id DESC LIMIT 1",
+                " JOIN queries q ON q.id = a.query WHERE q.queue = ? AND a.annotator = ?"
+                " AND a.withdrawn IS NULL ORDER BY a.id DESC LIMIT 1",
                 (queue, annotator),
             ).fetchone()
             if row is None:
