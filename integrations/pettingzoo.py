@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -27,14 +27,61 @@ from cogment_lab.trial.takeover import Phase
 if TYPE_CHECKING:
     from pettingzoo import AECEnv, ParallelEnv
 
+    from cogment_lab.store import TrialInfo
     from cogment_lab.trial.recorder import Recorder
     from cogment_lab.trial.seat import Seat
 
-__all__ = ["is_pettingzoo", "run_trials"]
+__all__ = ["PettingZooSpec", "is_pettingzoo", "run_trials"]
+
+
+@dataclass(frozen=True, slots=True)
+class PettingZooSpec:
+    """How a PettingZoo environment is made: ``run`` takes it, and its trials can be replayed without more.
+
+    PettingZoo's environments do not know how they were made, as Gymnasium's do by their ``spec``.
+
+    Args:
+        kind: ``"aec"`` or ``"parallel"``.
+        id: Of PettingZoo's registry, such as ``"classic/rps-v2"``.
+        kwargs: Of the environment; numbers, text and lists.
+
+    Example:
+        >>> spec = PettingZooSpec("parallel", "classic/rps-v2", {"max_cycles": 4})
+        >>> spec.make().possible_agents
+        ['player_0', 'player_1']
+    """
+
+    kind: Literal["aec", "parallel"]
+    id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, **more: Any) -> Any:
+        """Return the environment; ``more`` are further arguments of it.
+
+        Raises:
+            ConfigurationError: it cannot be made here.
+        """
+        try:
+            import pettingzoo
+
+            return pettingzoo.make(self.kind, self.id, **self.kwargs, **more)
+        except Exception as error:  # pettingzoo's own errors, and whatever an environment's package raises
+            raise ConfigurationError(
+                f"the environment {self.id!r} cannot be made here ({type(error).__name__}: {error}): install "
+                "the package that provides it, or pass env="
+            ) from error
+
+    @classmethod
+    def of_trial(cls, info: TrialInfo) -> PettingZooSpec | None:
+        """Return the spec that a trial was recorded with, ``None`` if there was none."""
+        noted = info.parameters.get("pettingzoo")
+        return None if noted is None else cls(noted["kind"], noted["id"], dict(noted["kwargs"]))
 
 
 def is_pettingzoo(env: object) -> bool:
-    """Return whether ``env`` has PettingZoo's API, of either kind."""
+    """Return whether ``env`` has PettingZoo's API, of either kind, or says how to make one that has."""
+    if isinstance(env, PettingZooSpec):
+        return True
     if "pettingzoo" not in sys.modules:
         return False
     from pettingzoo import AECEnv, ParallelEnv
@@ -154,7 +201,7 @@ class Role:
 
 
 def run_trials(
-    env: AECEnv[str, Any, Any] | ParallelEnv[str, Any, Any],
+    env: AECEnv[str, Any, Any] | ParallelEnv[str, Any, Any] | PettingZooSpec,
     actors: Mapping[str, Any],
     trials: int,
     *,
@@ -166,7 +213,7 @@ def run_trials(
     """Run whole trials of a PettingZoo environment and return their ids.
 
     Args:
-        env: AEC or Parallel.
+        env: AEC or Parallel; of a spec, the environment is made, and closed in the end.
         actors: For each of ``env.possible_agents`` a policy, a seat or ``"web"``.
         trials: How many.
         seed: Seed of the first trial.
@@ -180,6 +227,10 @@ def run_trials(
         InvalidActionError: an actor gave no action, or one outside the space.
         EnvironmentCrashedError: the environment raised.
     """
+    spec = env if isinstance(env, PettingZooSpec) else None
+    if isinstance(env, PettingZooSpec):
+        watched = any(isinstance(actor, str) for actor in actors.values())
+        env = env.make(**({"render_mode": "rgb_array"} if watched else {}))
     agents = list(env.possible_agents)
     if set(actors) != set(agents):
         raise ConfigurationError(f"actors={sorted(actors)}: this environment has the agents {sorted(agents)}")
@@ -187,8 +238,10 @@ def run_trials(
     env_id = str(metadata.get("name", type(env).__name__))
     rate = fps if fps is not None else float(metadata.get("render_fps") or 30.0)
     with ExitStack() as stack:
+        if spec is not None:
+            stack.callback(env.close)
         seats = _seats(actors, agents, stack)
-        recorder = _open_recorder(env, env_id, seats, store, rate)
+        recorder = _open_recorder(env, env_id, seats, store, rate, spec)
         if recorder is not None:
             stack.callback(recorder.close)
         roles: dict[str, Role] = {}
@@ -236,12 +289,23 @@ def _seats(actors: Mapping[str, Any], agents: list[str], stack: ExitStack) -> di
 
 
 def _open_recorder(
-    env: Any, env_id: str, seats: Mapping[str, Seat], store: Any, fps: float
+    env: Any,
+    env_id: str,
+    seats: Mapping[str, Seat],
+    store: Any,
+    fps: float,
+    spec: PettingZooSpec | None,
 ) -> Recorder | None:
     if store is None:
         return None
     from cogment_lab.store import AgentSpec, StreamSpec
 
+    parameters: dict[str, Any] = {
+        "fps": fps,
+        "actors": {agent: type(seat).__name__ for agent, seat in seats.items()},
+    }
+    if spec is not None:
+        parameters["pettingzoo"] = {"kind": spec.kind, "id": spec.id, "kwargs": dict(spec.kwargs)}
     records = as_store(default_store_path(env_id) if isinstance(store, str) and store == "auto" else store)
     return records.open_stream(
         StreamSpec(
@@ -254,7 +318,7 @@ def _open_recorder(
             },
             record="full",
             env_spec=None,
-            parameters={"fps": fps, "actors": {agent: type(seat).__name__ for agent, seat in seats.items()}},
+            parameters=parameters,
             versions=versions(),
         )
     )

@@ -372,11 +372,14 @@ def replay(
     trial: Annotated[str, typer.Argument(help="A trial id.")],
     render: Annotated[bool, typer.Option("--render", help="Render each tick again.")] = False,
     video: Annotated[Path | None, typer.Option(help="Write the pictures as an mp4 file.")] = None,
+    env: Annotated[
+        str | None, typer.Option(help="MODULE:FUNCTION that makes the environment, if no spec is recorded.")
+    ] = None,
 ) -> None:
     """Execute a trial again and compare it with its record; the exit status is 1 if it differs."""
     from cogment_lab.cli.replay import replay_trial
 
-    raise typer.Exit(replay_trial(file, trial, render=render, video=video))
+    raise typer.Exit(replay_trial(file, trial, render=render, video=video, env=env))
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from cogment_lab.cli.trials import open_existing
+from cogment_lab.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cogment_lab.integrations.gymnasium.replay import Divergence
@@ -18,8 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["replay_trial"]
 
 
-def replay_trial(file: Path, trial_id: str, *, render: bool, video: Path | None) -> int:
+def replay_trial(
+    file: Path, trial_id: str, *, render: bool, video: Path | None, env: str | None = None
+) -> int:
     """Execute a trial again, and say whether it is the same; return the exit status: 1 if it is not.
+
+    Args:
+        file: The store.
+        trial_id: Which.
+        render: Render each tick.
+        video: Where to write the pictures.
+        env: ``MODULE:FUNCTION`` that makes the environment; by default the recorded spec.
 
     Raises:
         ConfigurationError: the environment cannot be made, or the video exists already.
@@ -27,12 +39,13 @@ def replay_trial(file: Path, trial_id: str, *, render: bool, video: Path | None)
     """
     from cogment_lab.integrations.gymnasium.replay import replay
 
+    make_env = None if env is None else _find_function(env)
     found: list[Divergence] = []
     count = -1
 
     def frames(store: Any) -> Iterator[npt.NDArray[np.uint8]]:
         nonlocal count
-        for step in replay(store, trial_id, render=render or video is not None):
+        for step in replay(store, trial_id, render=render or video is not None, env=make_env):
             count += 1
             if step.divergence is not None and not found:
                 found.append(step.divergence)
@@ -56,3 +69,17 @@ def replay_trial(file: Path, trial_id: str, *, render: bool, video: Path | None)
         return 1
     console.print(f"the same again: {count} ticks", highlight=False)
     return 0
+
+
+def _find_function(text: str) -> Callable[[], Any]:
+    module, separator, name = text.partition(":")
+    if not separator:
+        raise ConfigurationError(f"--env {text!r} is not MODULE:FUNCTION, such as mygame:make_env")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Callable[[], Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"--env {text!r} cannot be found from {Path.cwd()}: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    return found

@@ -303,6 +303,12 @@ class TrialStore:
         minari = importlib.import_module("cogment_lab.integrations.minari")
         return minari.to_minari(self, dataset_id, **options)
 
+    def replay(self, trial_id: str, **options: Any) -> Iterator[Any]:
+        """Execute a trial again; see :func:`cogment_lab.integrations.gymnasium.replay.replay`."""
+        replay = importlib.import_module("cogment_lab.integrations.gymnasium.replay")
+        steps: Iterator[Any] = replay.replay(self, trial_id, **options)
+        return steps
+
     def agent_specs(self, *, env_id: str | None = None, agent: str = "gym") -> list[AgentSpec]:
         """Return the spaces of an agent, as they were when trials were recorded; usually one pair.
 
@@ -356,6 +362,7 @@ class TrialStore:
             participant: Their pseudonym, or the name that they came with.
 
         Raises:
+            ConfigurationError: the name is empty.
             TrialStateError: one of their trials still runs; nothing is removed then.
             StoreError: they are removed, and another process that reads the store keeps old bytes alive.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,6 +12,15 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.integrations.gymnasium.make import make
+from cogment_lab.integrations.gymnasium.snapshot import Snapshot
+from cogment_lab.integrations.pettingzoo_replay import replay_agents
+from cogment_lab.integrations.replayed import (
+    Divergence,
+    ReplayedTick,
+    compare,
+    is_same,
+    recorded_observation,
+)
 
 from cogment_lab.errors import ConfigurationError, ReplayDivergedError, TrialStateError
 from cogment_lab.store.columns import value_at
@@ -23,54 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Divergence", "ReplayedTick", "branch", "check_replay", "replay"]
 
 Env: TypeAlias = "gym.Env[Any, Any]"
-EnvSource: TypeAlias = "Env | Callable[[], Env] | str | None"
+EnvSource: TypeAlias = "Env | Callable[[], Env] | str | None"  # or PettingZoo's
 
 _AGENT = "gym"
 _BRANCH_OF, _BRANCH_TICK = "branch_of", "branch_tick"
-
-
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """Where a re-executed trial first differs from its record.
-
-    Attributes:
-        tick: The tick whose step differs; -1 for the reset.
-        what: ``observation``, ``reward``, ``terminated`` or ``truncated``.
-        recorded: As in the store.
-        replayed: What the environment returned now.
-    """
-
-    tick: int
-    what: str
-    recorded: Any
-    replayed: Any
-
-    def __str__(self) -> str:
-        where = "the reset" if self.tick < 0 else f"tick {self.tick}"
-        return f"{self.what} of {where}: recorded {self.recorded!r}, replayed {self.replayed!r}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReplayedTick:
-    """One re-executed step.
-
-    Attributes:
-        tick: Its number; -1 for the reset, whose reward is 0.
-        observation: What followed, and what tick ``tick + 1`` acts on.
-        reward: The environment's.
-        terminated: The environment's.
-        truncated: The environment's.
-        frame: ``(height, width, 3) uint8``, the picture of ``observation``; ``None`` without ``render``.
-        divergence: How this step differs from the record; ``None`` where it does not.
-    """
-
-    tick: int
-    observation: Any
-    reward: float
-    terminated: bool
-    truncated: bool
-    frame: npt.NDArray[np.uint8] | None
-    divergence: Divergence | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,32 +53,37 @@ def replay(
     """Yield the reset, then each step, of a trial that is executed again.
 
     It goes on beyond a divergence, to the last recorded action or to where the environment now ends. A
-    branch is reached by what led to it in its parents.
+    branch is reached by what led to it in its parents. Trials with several agents (PettingZoo's, AEC and
+    Parallel) are executed again likewise, until agents act in another order than recorded.
 
     Args:
         store: Holds the trial; recorded with ``record="full"`` or ``"actions"``.
         trial_id: Which.
         render: Render each observation.
-        env: An environment, or what makes one; by default the recorded Gymnasium spec. One that is given
-            stays open, and with ``render`` must have ``render_mode="rgb_array"``.
+        env: An environment, or what makes one; by default the recorded spec (of Gymnasium, or a
+            ``PettingZooSpec``). One that is given stays open, and with ``render`` must have
+            ``render_mode="rgb_array"``.
 
     Raises:
         ConfigurationError: the environment cannot be made again, or actions are missing.
         TrialNotFoundError: there is no such trial.
         TrialStateError: it still runs.
     """
+    if store.info(trial_id).agents != (_AGENT,):
+        yield from replay_agents(store, trial_id, render=render, env=env)
+        return
     info, data = _load(store, trial_id)
     script = _script(store, info)
     with _environment(info, env, "rgb_array" if render else None) as inner:
         observation = _start(inner, script)
-        wanted = _recorded_observation(data, 0)
-        found = _compare(-1, (("observation", wanted, observation),))
+        wanted = recorded_observation(data, 0)
+        found = compare(-1, (("observation", wanted, observation),))
         yield ReplayedTick(-1, observation, 0.0, False, False, _picture(inner, render), found)
         for tick in range(len(data)):
             observation, reward, terminated, truncated, _ = inner.step(value_at(data.actions, tick))
             is_last = tick == len(data) - 1
             pairs: list[tuple[str, Any, Any]] = [
-                ("observation", _recorded_observation(data, tick + 1), observation),
+                ("observation", recorded_observation(data, tick + 1), observation),
                 ("reward", float(data.rewards[tick]), float(reward)),
                 ("terminated", bool(data.terminated[tick]), bool(terminated)),
             ]
@@ -125,7 +96,7 @@ def replay(
                 bool(terminated),
                 bool(truncated),
                 _picture(inner, render),
-                _compare(tick, pairs),
+                compare(tick, pairs),
             )
             if terminated or truncated:
                 return
@@ -145,18 +116,28 @@ def check_replay(store: TrialStore, trial_id: str, *, env: EnvSource = None) -> 
 
 
 def branch(
-    store: TrialStore, trial_id: str, tick: int, *, env: EnvSource = None, **make_kwargs: Any
+    store: TrialStore,
+    trial_id: str,
+    tick: int,
+    *,
+    env: EnvSource = None,
+    restore: bool = True,
+    **make_kwargs: Any,
 ) -> TrialEnv:
     """Return a trial environment whose every ``reset`` leads to what tick ``tick`` of a trial acted on.
 
     The way there is executed again and compared with the record; it belongs to the parent, so that the new
     trial counts from tick 0. Its properties ``branch_of`` and ``branch_tick`` name where it comes from.
 
+    The first ``reset`` takes a snapshot there, which later ones restore, where the environment can
+    (:class:`~cogment_lab.integrations.gymnasium.snapshot.Snapshot` says how); others execute the way again.
+
     Args:
         store: Holds the parent; also where the new trials are recorded, unless ``make_kwargs`` say otherwise.
         trial_id: The parent.
         tick: Where to branch off: 0 is the parent's start, its length the state after its last step.
         env: As in :func:`replay`.
+        restore: Whether a snapshot may be taken; whether it holds is tried with a step and a step back.
         **make_kwargs: Of :func:`cogment_lab.make`: ``teacher``, ``player``, ``pace``...
 
     Raises:
@@ -180,7 +161,7 @@ def branch(
         raise TrialStateError(f"trial {trial_id!r} terminated before tick {tick}: nothing follows it")
     script = _script(store, info)
     render_mode = make_kwargs.pop("render_mode", "rgb_array" if _is_watched(make_kwargs) else None)
-    inner = _BranchEnv(_make(info, env, render_mode), script, trial_id, data, tick)
+    inner = _BranchEnv(_make(info, env, render_mode), script, trial_id, data, tick, restore)
     lineage = {_BRANCH_OF: trial_id, _BRANCH_TICK: str(tick)}
     properties = {**make_kwargs.pop("properties", {}), **lineage}
     return make(inner, store=make_kwargs.pop("store", store), properties=properties, **make_kwargs)
@@ -189,8 +170,13 @@ def branch(
 class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Resets to a tick of a recorded trial."""
 
-    def __init__(self, env: Env, script: _Script, trial_id: str, data: TrialData, tick: int) -> None:
+    def __init__(
+        self, env: Env, script: _Script, trial_id: str, data: TrialData, tick: int, restore: bool
+    ) -> None:
         super().__init__(env)
+        self.snapshot: Snapshot | None = None
+        self._may_restore = restore
+        self._observation: Any = None
         self._script = script
         self._trial_id = trial_id
         self._data = data
@@ -204,7 +190,36 @@ class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Execute the recorded actions up to the branch; ``seed`` and ``options`` are the record's."""
+        """Go to the branch; ``seed`` and ``options`` are the record's."""
+        if self.snapshot is None:
+            self._observation = self._execute()
+            if self._may_restore:
+                self._may_restore = False  # one attempt
+                self.snapshot = self._take_snapshot()
+        else:
+            self.snapshot.restore()
+        return copy.deepcopy(self._observation), {}
+
+    def _take_snapshot(self) -> Snapshot | None:
+        """Return a snapshot that two equal steps have shown to hold, else ``None``, being at the branch."""
+        snapshot = Snapshot.take(self.env)
+        if snapshot is None:
+            return None
+        if snapshot.is_declared:
+            return snapshot
+        tick = min(self._tick, len(self._data) - 1)
+        action = value_at(self._data.actions, tick)
+        steps = []
+        for _ in range(2):
+            steps.append(self.env.step(action)[:4])
+            snapshot.restore()
+        if is_same(tuple(steps[0]), tuple(steps[1])):
+            return snapshot
+        self._observation = self._execute()
+        return None
+
+    def _execute(self) -> Any:
+        """Execute the recorded actions up to the branch; return the observation there."""
         observation = _start(self.env, self._script)
         self._compare(-1, observation)
         for tick in range(self._tick):
@@ -214,13 +229,13 @@ class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
                 raise TrialStateError(
                     f"trial {self._trial_id!r} is over after tick {tick}: branch off at {tick} or before"
                 )
-        return observation, {}
+        return observation
 
     def _compare(self, tick: int, observation: Any, reward: float | None = None) -> None:
-        pairs = [("observation", _recorded_observation(self._data, tick + 1), observation)]
+        pairs = [("observation", recorded_observation(self._data, tick + 1), observation)]
         if reward is not None:
             pairs.append(("reward", float(self._data.rewards[tick]), reward))
-        found = _compare(tick, pairs)
+        found = compare(tick, pairs)
         if found is not None:
             raise ReplayDivergedError(f"trial {self._trial_id!r} cannot be executed again; {found}")
 
@@ -232,8 +247,8 @@ def _load(store: TrialStore, trial_id: str) -> tuple[TrialInfo, TrialData]:
         raise TrialStateError(f"trial {trial_id!r} still runs: end it, or close its environment, first")
     if info.agents != (_AGENT,):
         raise ConfigurationError(
-            f"trial {trial_id!r} has the agents {', '.join(info.agents)}; only those of a Gymnasium "
-            "environment can be executed again"
+            f"trial {trial_id!r} has the agents {', '.join(info.agents)}; only trials of a Gymnasium "
+            "environment can be branched off"
         )
     data = store.load(trial_id)[_AGENT]
     if not np.array_equal(data.ticks, np.arange(info.n_ticks)):
@@ -320,40 +335,3 @@ def _picture(env: Env, render: bool) -> npt.NDArray[np.uint8] | None:
             f"{env} renders no arrays (render_mode={env.render_mode!r}): make it with render_mode='rgb_array'"
         )
     return frame.astype(np.uint8, copy=True)
-
-
-_UNKNOWN = object()
-
-
-def _recorded_observation(data: TrialData, tick: int) -> Any:
-    """Return what tick ``tick`` acted on, or the marker that this was not recorded."""
-    if tick == len(data):
-        return _UNKNOWN if data.last_observation is None else data.last_observation
-    if data.observations is not None:
-        return value_at(data.observations, tick)
-    row = int(np.searchsorted(data.observed_ticks, tick))
-    if row < len(data.observed_ticks) and data.observed_ticks[row] == tick:
-        return value_at(data.observed_observations, row)
-    return _UNKNOWN
-
-
-def _compare(tick: int, pairs: Any) -> Divergence | None:
-    for what, recorded, replayed in pairs:
-        if recorded is not _UNKNOWN and not _same(recorded, replayed):
-            return Divergence(tick, what, recorded, replayed)
-    return None
-
-
-def _same(recorded: Any, replayed: Any) -> bool:
-    """Return whether a value is what was recorded, in the record's dtype; NaN is NaN."""
-    if isinstance(recorded, dict):
-        return recorded.keys() == replayed.keys() and all(
-            _same(part, replayed[key]) for key, part in recorded.items()
-        )
-    if isinstance(recorded, tuple):
-        return len(recorded) == len(replayed) and all(map(_same, recorded, replayed))
-    if isinstance(recorded, float | np.ndarray | np.number):
-        wanted = np.asarray(recorded)
-        found = np.asarray(replayed).astype(wanted.dtype)
-        return np.array_equal(wanted, found, equal_nan=wanted.dtype.kind in "fc")
-    return bool(recorded == replayed)
