@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def serve_study(file: Path, *, store: Path, port: int, host: str, public_url: st
     load_factory(study)
     console = Console()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     with StudyServer(
         study, store, port=port, host=host, public_url=public_url, say=lambda text: _say(console, text)
     ) as server:

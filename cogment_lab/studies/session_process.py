@@ -20,7 +20,7 @@ from cogment_lab.errors import CogmentLabError, StudySessionError
 from cogment_lab.humans.web import WebUI
 from cogment_lab.humans.web.rendezvous import find_page
 from cogment_lab.store import TrialStore
-from cogment_lab.studies.definition import read_study
+from cogment_lab.studies.definition import Study
 from cogment_lab.studies.factory import Session, make_session
 from cogment_lab.studies.trial_plan import SessionOver, StudyTrials, plan_trials
 
@@ -69,7 +69,8 @@ class _Line:
 def _sit(line: _Line) -> None:
     """Make the session, and let the person do their trials."""
     config = line.config
-    study = read_study(config["study"])
+    told = config["study"]
+    study = Study(**{**told, "path": Path(told["path"]), "title": told["name"], "consent": ""})
     participant, condition = config["participant"], config["condition"]
     session = make_session(study, participant, condition)
     store = Path(config["store"])

@@ -184,8 +184,17 @@ class Sessions:
             self._say(f"{person.pseudonym}: this could not be recorded: {error}")
 
     def _config(self, person: Participant, seat: str) -> dict[str, Any]:
+        study = self._study
         return {
-            "study": str(Path(self._study.path).absolute()),
+            "study": {  # as it was read: the file may be changed while the study runs
+                "name": study.name,
+                "session": study.session,
+                "path": str(Path(study.path).absolute()),
+                "practice": study.practice,
+                "trials": study.trials,
+                "seed": study.seed,
+                "idle_timeout": study.idle_timeout,
+            },
             "store": str(self._store),
             "participant": person.pseudonym,
             "condition": person.condition,

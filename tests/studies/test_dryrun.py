@@ -81,8 +81,9 @@ def test_who_cannot_finish_makes_the_dry_run_fail(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is no signal to a process there")
-def test_ctrl_c_ends_a_study_with_all_its_processes(
-    study_file: Callable[..., Path], tmp_path: Path, visit: Any
+@pytest.mark.parametrize("sign", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_study_ends_with_all_its_processes(
+    study_file: Callable[..., Path], tmp_path: Path, visit: Any, sign: str
 ) -> None:
     command = [sys.executable, "-m", "cogment_lab.cli.main", "study", "serve", str(study_file())]
     command += ["--store", str(tmp_path / "study.db"), "--port", "0"]
@@ -102,10 +103,11 @@ def test_ctrl_c_ends_a_study_with_all_its_processes(
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         begun = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE) == 0
+        process.send_signal(getattr(signal, sign))
+        assert process.wait(DEADLINE) == (-9 if sign == "SIGKILL" else 0)
+        _, left = psutil.wait_procs(children, timeout=5.0 if sign == "SIGKILL" else 0.0)
+        assert not left
         assert time.monotonic() - begun < 5.0
-        assert not [each for each in children if each.is_running()]
         assert "Traceback" not in process.stdout.read() + process.stderr.read()
     finally:
         process.kill()
