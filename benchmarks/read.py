@@ -1,15 +1,21 @@
-"""Reading stored transitions: into arrays, into a Stable-Baselines3 buffer, beside Minari, in little memory.
+"""Reading stored transitions: into arrays, into a Stable-Baselines3 buffer, in little memory, beside others.
 
-Keys: ``arrays_100k_s`` and ``fill_100k_s``, CartPole transitions; ``minari_ratio``, how many times as fast as
-Minari's ``iterate_episodes`` a query yields the same trials (from a dataset that Minari's own function wrote,
-without the infos that our export adds and a query reads as well); ``stream_peak_mb``, the memory of a process
-that goes through ``stream_transitions`` of them (``stream_10m_peak_mb`` where these are ten million: run with
-``--stream 10000000``, which takes some minutes to write).
+Keys:
+
+- ``arrays_100k_s`` and ``fill_100k_s``: seconds for 100,000 CartPole transitions (scaled, with ``--quick``);
+- ``minari_ratio``: how many times as fast as Minari's ``iterate_episodes`` a query yields the same trials
+  (from a dataset that Minari's own function wrote, without the infos that our export adds);
+- ``stream_10m_peak_mb``: what ``store.transitions()`` adds to the memory of a fresh process, at its peak,
+  while it goes through ``stream_transitions`` (ten million; fewer with ``--quick`` or ``--stream N``);
+- ``samples_ratio``: how many times as fast as Cogment Lab 0.1.5's reader arrays are filled, see
+  ``sample_reader.py``;
+- ``write_100k_added_s``: what recording adds to 100,000 steps of CartPole, the store's closing included.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +28,7 @@ import gymnasium as gym
 import numpy as np
 from cogment_lab.integrations.sb3 import fill_replay_buffer
 from common import arguments, interleave, median_and_spread, report
+from sample_reader import encode_samples, read_samples
 from stable_baselines3.common.buffers import ReplayBuffer
 
 import cogment_lab
@@ -29,6 +36,7 @@ from cogment_lab.store import AgentSpec, StreamSpec
 from cogment_lab.trial.sample import Tick
 
 _EPISODE = 1000
+_BYTES_PER_TICK = 200  # of a file and its log, generously
 
 
 def record(path: Path, ticks: int) -> None:
@@ -66,24 +74,86 @@ def write_long(path: Path, ticks: int) -> None:
 _GO_THROUGH = """
 import re, sys
 from cogment_lab.store import TrialStore
+
+def memory(name):
+    # Not ru_maxrss, which starts from the memory of the process that this one was forked from.
+    with open("/proc/self/status") as status:
+        return int(re.search(name + r":\\s+(\\d+) kB", status.read())[1]) / 1e3
+
 with TrialStore(sys.argv[1]) as store:
+    before = memory("VmRSS")
     count = sum(len(batch) for batch in store.transitions())
-# Not ru_maxrss, which starts from the memory of the process that this one was forked from.
-with open("/proc/self/status") as status:
-    print(count, int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1]) / 1e3)
+    print(count, memory("VmHWM") - before, memory("VmHWM"))
 """
 
 
 def measure_stream(folder: Path, ticks: int) -> dict[str, Any]:
     path = folder / "long.db"
+    needed = ticks * _BYTES_PER_TICK
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sys.exit(
+            f"{folder} has {free / 1e9:.1f} GB free and {ticks} transitions need {needed / 1e9:.1f}: set "
+            "TMPDIR to another place, or pass --stream with fewer"
+        )
+    begin = time.perf_counter()
     write_long(path, ticks)
+    wrote = time.perf_counter() - begin
+    begin = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", _GO_THROUGH, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _GO_THROUGH, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=1800,
     )
-    count, peak = done.stdout.split()
+    count, peak, whole = done.stdout.split()
     assert int(count) == ticks // _EPISODE * _EPISODE, f"{count} of {ticks} transitions came back"
-    key = "stream_10m_peak_mb" if ticks == 10_000_000 else "stream_peak_mb"
-    return {key: float(peak), "stream_transitions": int(count)}
+    return {
+        "stream_10m_peak_mb": float(peak),
+        "stream_process_mb": float(whole),
+        "stream_transitions": int(count),
+        "stream_write_s": wrote,
+        "stream_read_s": time.perf_counter() - begin,
+        "stream_file_mb": path.stat().st_size / 1e6,
+    }
+
+
+def seconds_of_a_run(path: Path | None, ticks: int) -> float:
+    env = cogment_lab.make("CartPole-v1", store=path)
+    env.reset(seed=1)
+    begin = time.perf_counter()
+    for number in range(ticks):
+        _, _, terminated, truncated, _ = env.step(number & 1)
+        if terminated or truncated:
+            env.reset()
+    env.close()
+    return time.perf_counter() - begin
+
+
+def measure_writing(folder: Path, ticks: int, pairs: int) -> float:
+    """Return the median of what recording adds, in seconds."""
+    numbers = iter(range(pairs))
+    with_store, without = interleave(
+        pairs,
+        lambda: seconds_of_a_run(folder / f"write{next(numbers)}.db", ticks),
+        lambda: seconds_of_a_run(None, ticks),
+    )
+    return median_and_spread(with_store)[0] - median_and_spread(without)[0]
+
+
+def measure_samples(path: Path, ticks: int) -> float:
+    """Return the seconds that 0.1.5's way of reading takes for as many transitions, measured on fewer."""
+    fewer = min(ticks, 10_000)
+    with cogment_lab.TrialStore(path) as store:
+        query = store.query()
+        spec = query.spaces()
+        samples = encode_samples(query, spec.observation_space, spec.action_space)[:fewer]
+    begin = time.perf_counter()
+    seen, *_ = read_samples(samples, spec.observation_space, spec.action_space)
+    seconds = time.perf_counter() - begin
+    assert len(seen) == fewer
+    return seconds * ticks / fewer
 
 
 def to_arrays(path: Path, ticks: int) -> float:
@@ -143,7 +213,7 @@ def write_minari(path: Path, name: str) -> None:
 
 
 def main() -> None:
-    stream = 1_000_000
+    stream = 10_000_000
     if "--stream" in sys.argv:
         at = sys.argv.index("--stream")
         stream = int(sys.argv[at + 1])
@@ -161,6 +231,8 @@ def main() -> None:
         ours, minaris = interleave(
             min(args.pairs, 3), lambda: iterate_ours(path), lambda: iterate_minari("read-v0")
         )
+        samples = min(measure_samples(path, ticks) for _ in range(min(args.pairs, 3)))
+        added = measure_writing(Path(folder), ticks, min(args.pairs, 5))
         streamed = measure_stream(Path(folder), 100_000 if args.quick else stream)
     scale = 100_000 / ticks
     fill_median, spread = median_and_spread(filled)
@@ -171,6 +243,8 @@ def main() -> None:
             "fill_spread_s": spread * scale,
             "minari_ratio": median_and_spread(minaris)[0] / median_and_spread(ours)[0],
             **streamed,
+            "samples_ratio": samples / median_and_spread(arrays)[0],
+            "write_100k_added_s": added * scale,
             "transitions": ticks,
         },
         args.json,
