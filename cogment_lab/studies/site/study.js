@@ -10,6 +10,7 @@ const PLAYING_MS = 500;
 const RESTING_MS = 5000;
 const WARN_SECONDS = 30;
 const NAMES = { consent: "Consent", preflight: "Check", instructions: "Instructions", practice: "Practice", trials: "Trials", questionnaire: "Questions", thanks: "Done" };
+/** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 const $ = (id) => document.getElementById(id);
 
 let state = null;
@@ -34,7 +35,7 @@ function put(key, makePage) {
   $("announce").textContent = heading?.textContent ?? "";
 }
 
-/** @param {string} key @param {HTMLElement} element */
+/** @param {string} key @param {() => HTMLElement} makeCard */
 const putCard = (key, makeCard) => put(key, () => ({ element: makeCard(), close: () => {} }));
 
 function notice(text, actions = []) {
@@ -56,7 +57,7 @@ function showSteps({ steps, step, status }) {
 
 function show(next) {
   state = next;
-  document.title = state.title;
+  document.title = document.hidden && state.session?.state === "running" ? `Your turn: ${state.title}` : state.title;
   $("title").textContent = state.title;
   showSteps(state);
   const { step, content, session, status } = state;
@@ -72,6 +73,7 @@ function showTrials(step, content, session) {
     return putCard(JSON.stringify([step, content, session]), () => doorPage(state, begin));
   }
   put(`seat ${session.seat}`, () => {
+    touched(); // who waited patiently was not idle
     seat = new SeatFrame(session, touched);
     const frame = seat;
     return { element: frame.element, close: () => frame.close() };
