@@ -24,4 +24,5 @@ def store_key(connection: sqlite3.Connection) -> bytes:
 
 def external_id_hash(key: bytes, study: str, external_id: str) -> str:
     """Return what is kept of a name, 64 hexadecimal digits: HMAC-SHA-256, different in each study."""
-    return hmac.new(key, f"{study}\n{external_id}".encode(), hashlib.sha256).hexdigest()
+    message = f"{study}\n{external_id}".encode("utf-8", "surrogatepass")
+    return hmac.new(key, message, hashlib.sha256).hexdigest()

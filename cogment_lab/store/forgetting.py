@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cogment_lab.errors import StoreError, TrialStateError
+from cogment_lab.errors import ConfigurationError, StoreError, TrialStateError
 from cogment_lab.store.catalog import StoredStream, TrialCatalog, number_of
 from cogment_lab.store.chunk import CHUNK_COLUMNS, AgentRows, decode_chunk
 from cogment_lab.store.database import Database
@@ -46,6 +46,8 @@ class Forgotten:
 
 def forget_person(database: Database, catalog: TrialCatalog, name: str, *, in_file: bool) -> Forgotten:
     """Remove a person; see ``TrialStore.forget``."""
+    if not name:
+        raise ConfigurationError("forget('') names nobody: pass a pseudonym, or the name that they came with")
     planned: dict[int, str] = {}
     found: list[Forgotten] = []
 

@@ -189,7 +189,8 @@ def _cell(column: Column, value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()  # a page may have sent half a character
 
 
 def _plain(value: Any) -> Any:

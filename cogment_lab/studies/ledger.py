@@ -16,21 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cogment_lab.errors import AnswerError, AnswerErrors, UnknownParticipantError, WrongStepError
+from cogment_lab.errors import UnknownParticipantError, WrongStepError
 from cogment_lab.store.external_ids import external_id_hash, store_key
 from cogment_lab.store.location import parse_location
-from cogment_lab.studies.assignment import assign
-from cogment_lab.studies.definition import PER_PERSON, Study
+from cogment_lab.studies import progress
+from cogment_lab.studies.definition import ALL_STEPS, PER_PERSON, Study
+from cogment_lab.studies.progress import PLAYED
 from cogment_lab.studies.tables import StudyTables
 
 __all__ = ["Participant", "StudyLedger"]
 
-_HERE_SECONDS = 3600.0
-"""Who is not heard of for so long, counts for the balance of conditions again when they are complete."""
-
 _SEEN_SECONDS = 5.0
-_MOST_EVENT_BYTES = 16_384
-_PLAYED = ("practice", "trials")
 _PEOPLE = (
     "SELECT p.pseudonym, p.condition, p.status, p.step,"
     " (SELECT count(*) FROM study_trials t WHERE t.person = p.id AND t.phase = 'practice'),"
@@ -69,8 +65,9 @@ class Participant:
 class StudyLedger:
     """The participants of one study.
 
-    What a call returns from is on disk: a server that is killed goes on where it was. Several processes may
-    use the same file; one object belongs to one thread at a time.
+    What a call returns from is on disk: a server that is killed, or loses power, goes on where it was.
+    Several processes may use the same file; one object belongs to one thread at a time. When the
+    study's file was changed since (fewer trials, a step less), who waits at what is no more is taken on.
 
     Args:
         store_path: The store's file; it is made where there is none.
@@ -105,12 +102,15 @@ class StudyLedger:
                 "SELECT id, pseudonym FROM study_people WHERE study = ? AND external = ?",
                 (self.study.name, external),
             ).fetchone()
-            person, pseudonym = found if found is not None else self._add(connection, external, now)
+            person, pseudonym = (
+                found if found is not None else progress.add(connection, self.study, external, now)
+            )
             token = secrets.token_urlsafe(24)
             connection.execute("DELETE FROM study_tokens WHERE person = ?", (person,))
             connection.execute("INSERT INTO study_tokens VALUES (?, ?, ?)", (_hashed(token), person, now))
             connection.execute("UPDATE study_people SET last_seen = ? WHERE id = ?", (now, person))
-            self._event(connection, person, "joined", {"again": found is not None})
+            progress.note(connection, person, "joined", {"again": found is not None})
+            progress.settle(connection, self.study, person)
             return pseudonym, token
 
         pseudonym, token = self._tables.change(work)
@@ -131,12 +131,13 @@ class StudyLedger:
             raise UnknownParticipantError("nobody has this token (any more)")
         person, pseudonym, seen = found[0]
         now = time.time()
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE study_people SET last_seen = ? WHERE id = ?", (now, person))
+            progress.settle(connection, self.study, person)
+
         if now - seen > _SEEN_SECONDS:
-            self._tables.change(
-                lambda connection: connection.execute(
-                    "UPDATE study_people SET last_seen = ? WHERE id = ?", (now, person)
-                )
-            )
+            self._tables.change(work)
         return self.participant(pseudonym)
 
     def participant(self, pseudonym: str) -> Participant:
@@ -219,19 +220,21 @@ class StudyLedger:
 
         def work(connection: sqlite3.Connection) -> None:
             person, status, current = self._tables.person(connection, participant.pseudonym)
-            if status != "active" or steps.index(step) < steps.index(current):
+            if status != "active" or ALL_STEPS.index(step) < ALL_STEPS.index(current):
                 return
             if step != current:
                 raise WrongStepError(f"{participant.pseudonym} is at step {current!r}, not at {step!r}")
-            if step in _PLAYED:
+            if step in PLAYED:
                 raise WrongStepError(f"step {step!r} is passed by its trials")
             given = dict(answers or {})
-            if step == "consent" and not self._agrees(connection, person, given):
+            if step == "consent" and not progress.agree(connection, person, given):
                 return
             if step == "questionnaire":
-                self._keep_answers(connection, person, given)
-            self._event(connection, person, "step", {"step": step, **({} if step != "preflight" else given)})
-            self._move_on(connection, person, step)
+                progress.keep_answers(connection, self.study, person, given)
+            progress.note(
+                connection, person, "step", {"step": step, **({} if step != "preflight" else given)}
+            )
+            progress.move_on(connection, self.study, person, step)
 
         self._tables.change(work)
         return self.participant(participant.pseudonym)
@@ -248,9 +251,8 @@ class StudyLedger:
             ValueError: another phase.
             UnknownParticipantError: they were forgotten.
         """
-        if phase not in _PLAYED:
+        if phase not in PLAYED:
             raise ValueError(f"phase={phase!r} is unknown: 'practice' or 'trials'")
-        wanted = self.study.practice if phase == "practice" else self.study.trials
 
         def work(connection: sqlite3.Connection) -> None:
             person, status, current = self._tables.person(connection, participant.pseudonym)
@@ -258,11 +260,12 @@ class StudyLedger:
                 "INSERT OR IGNORE INTO study_trials VALUES (?, ?, ?, ?)",
                 (person, trial_id, phase, time.time()),
             )
-            (done,) = connection.execute(
-                "SELECT count(*) FROM study_trials WHERE person = ? AND phase = ?", (person, phase)
-            ).fetchone()
-            if status == "active" and current == phase and done >= wanted:
-                self._move_on(connection, person, phase)
+            if (
+                status == "active"
+                and current == phase
+                and progress.is_played(connection, self.study, person, phase)
+            ):
+                progress.move_on(connection, self.study, person, phase)
 
         self._tables.change(work)
         return self.participant(participant.pseudonym)
@@ -274,7 +277,7 @@ class StudyLedger:
             UnknownParticipantError: they were forgotten.
         """
         self._tables.change(
-            lambda connection: self._event(
+            lambda connection: progress.note(
                 connection, self._tables.person(connection, participant.pseudonym)[0], kind, payload
             )
         )
@@ -291,85 +294,15 @@ class StudyLedger:
         """Let go of the file."""
         self._tables.close()
 
-    # --- inside a transaction ---
-
-    def _add(self, connection: sqlite3.Connection, external: str | None, now: float) -> tuple[int, str]:
-        """Add somebody new, and return row id and pseudonym."""
-        study = self.study
-        taken = dict(
-            connection.execute(
-                "SELECT condition, count(*) FROM study_people WHERE study = ? AND (status = 'complete' OR"
-                " (status = 'active' AND last_seen > ?)) GROUP BY condition",
-                (study.name, now - _HERE_SECONDS),
-            ).fetchall()
-        )
-        (before,) = connection.execute(
-            "SELECT count(*) FROM study_people WHERE study = ?", (study.name,)
-        ).fetchone()
-        condition = assign(study.conditions, taken, seed=study.seed, number=before)
-        pseudonym = f"p-{secrets.token_hex(5)}"
-        cursor = connection.execute(
-            "INSERT INTO study_people VALUES (NULL, ?, ?, ?, ?, 'active', ?, ?, ?)",
-            (study.name, pseudonym, external, condition, study.steps[0], now, now),
-        )
-        return int(cursor.lastrowid or 0), pseudonym
-
-    def _agrees(self, connection: sqlite3.Connection, person: int, given: Mapping[str, Any]) -> bool:
-        agreed = given.get("agreed")
-        if not isinstance(agreed, bool):
-            raise AnswerErrors({"agreed": "Please agree, or decline."})
-        if not agreed:
-            connection.execute("UPDATE study_people SET status = 'declined' WHERE id = ?", (person,))
-            self._event(connection, person, "declined", {})
-        return agreed
-
-    def _keep_answers(self, connection: sqlite3.Connection, person: int, given: Mapping[str, Any]) -> None:
-        problems: dict[str, str] = {}
-        kept: list[tuple[str, int | str | None]] = []
-        for question in self.study.questionnaire:
-            try:
-                kept.append((question.key, question.check(given.get(question.key))))
-            except AnswerError as error:
-                problems[error.key] = error.why
-        known = {question.key for question in self.study.questionnaire}
-        problems |= {key: "There is no such question." for key in sorted(set(given) - known)}
-        if problems:
-            raise AnswerErrors(problems)
-        now = time.time()
-        connection.executemany(
-            "INSERT OR IGNORE INTO study_responses VALUES (?, 'questionnaire', ?, ?, ?)",
-            [(person, key, json.dumps(value), now) for key, value in kept],
-        )
-
-    def _move_on(self, connection: sqlite3.Connection, person: int, step: str) -> None:
-        steps = self.study.steps
-        following = steps[min(steps.index(step) + 1, len(steps) - 1)]
-        status = "complete" if following == steps[-1] else "active"
-        connection.execute(
-            "UPDATE study_people SET step = ?, status = ? WHERE id = ?", (following, status, person)
-        )
-        if status == "complete":
-            self._event(connection, person, "complete", {})
-
     def _set_status(self, participant: Participant, status: str) -> Participant:
         def work(connection: sqlite3.Connection) -> None:
             person, before, _ = self._tables.person(connection, participant.pseudonym)
             if before != status:
                 connection.execute("UPDATE study_people SET status = ? WHERE id = ?", (status, person))
-                self._event(connection, person, status, {})
+                progress.note(connection, person, status, {})
 
         self._tables.change(work)
         return self.participant(participant.pseudonym)
-
-    def _event(
-        self, connection: sqlite3.Connection, person: int, kind: str, payload: Mapping[str, Any]
-    ) -> None:
-        data = json.dumps(payload, default=str)
-        if len(data) > _MOST_EVENT_BYTES:
-            data = json.dumps({"cut": data[:_MOST_EVENT_BYTES]})
-        connection.execute(
-            "INSERT INTO study_events VALUES (NULL, ?, ?, ?, ?)", (person, kind[:64], data, time.time())
-        )
 
     def _participant(self, row: tuple[Any, ...]) -> Participant:
         pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen = row
@@ -388,4 +321,4 @@ class StudyLedger:
 
 
 def _hashed(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

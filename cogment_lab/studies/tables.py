@@ -58,6 +58,7 @@ class StudyTables:
         results: list[_T] = []
 
         def inside(connection: sqlite3.Connection) -> None:
+            connection.execute("PRAGMA synchronous = FULL")  # an answer is not asked for twice
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 for statement in _TABLES:

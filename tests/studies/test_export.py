@@ -3,6 +3,10 @@
 import csv
 import importlib.util
 import json
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +76,7 @@ def done(tmp_path: Path) -> Any:
             ledger.note_trial(first, play(store, first.pseudonym, first.condition), "trials")
         play(store, second.pseudonym, second.condition, stop=1)
         ledger.advance(first, "questionnaire", {"fun": 5, "why": FORMULA})
-        ledger.record(first, "note", {"said": "\u00e9\n=1"})
+        ledger.record(first, "note", {"said": "\u00e9\n=1 \ud800"})
     ledger.close()
     return path, tmp_path / "study.db", (first, second)
 
@@ -164,6 +168,47 @@ def test_a_folder_is_never_overwritten_and_never_half_there(
     with pytest.raises(OSError, match="disk is full"):
         export_data(file, store, tmp_path / "full")
     assert sorted(path.name for path in tmp_path.iterdir() if "full" in path.name) == []
+
+
+def export_for_ever(file: Path, store: Path, folder: Path, ready: Any) -> None:
+    number = 0
+    while True:
+        export_data(file, store, folder / str(number))
+        ready.set()
+        number += 1
+
+
+def test_an_export_that_is_killed_leaves_whole_folders_only(tmp_path: Path, done: Any) -> None:
+    file, store, _ = done
+    folder = tmp_path / "killed"
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=export_for_ever, args=(file, store, folder, ready))
+    process.start()
+    assert ready.wait(60)
+    time.sleep(0.07)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(20)
+    files = {"participants.csv", "responses.csv", "trials.csv", "events.csv", "ticks.parquet"}
+    for each in folder.glob("[0-9]*"):
+        assert {path.name for path in each.iterdir()} == files | {"codebook.md", "codebook.json"}
+    export_data(file, store, folder / "after")
+    assert len(rows(folder / "after", "trials")) == 3
+
+
+def test_a_trial_that_runs_is_exported_as_far_as_it_is(tmp_path: Path, done: Any) -> None:
+    file, path, (_, second) = done
+    properties = {"study": "pilot", "participant": second.pseudonym, "condition": "a", "phase": "trials"}
+    with TrialStore(path) as store:
+        env = cogment_lab.make(Pick(), store=store, properties=properties)
+        env.reset(seed=6)
+        env.step({"go": 0, "how": np.array([-0.25], np.float32)})
+        store.flush()
+        export_data(file, path, tmp_path / "out")
+        env.close()
+    last = rows(tmp_path / "out", "trials")[-1]
+    assert (last["seed"], last["counted"], last["duration"], last["end_reason"]) == ("6", "false", "", "")
 
 
 def test_who_is_forgotten_is_in_no_table(tmp_path: Path, done: Any, capsys: Any) -> None:

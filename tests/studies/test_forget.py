@@ -1,5 +1,8 @@
 """A person who is forgotten is gone from the file, and nobody else is."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 import cogment_lab
-from cogment_lab.errors import TrialStateError, UnknownParticipantError
+from cogment_lab.errors import ConfigurationError, TrialStateError, UnknownParticipantError
 from cogment_lab.store import AgentSpec, StreamSpec, TrialStore
 from cogment_lab.studies import StudyLedger, read_study
 from cogment_lab.trial.sample import Tick
@@ -166,3 +169,41 @@ def test_a_trial_that_runs_is_not_forgotten(tmp_path: Path) -> None:
         assert len(store) == 2
         env.close()
         assert len(store.forget("ann").trials) == 2
+
+
+def test_nobody_is_not_a_name(tmp_path: Path) -> None:
+    with TrialStore(tmp_path / "some.db") as store:
+        (kept,) = play(store, "ann", "hello", trials=1)
+        store.label(kept, "note", "by nobody in particular")
+        with pytest.raises(ConfigurationError, match="names nobody"):
+            store.forget("")
+        assert len(store.labels(kept)) == 1
+
+
+def play_until_killed(path: Path, ready: Any) -> None:
+    store = TrialStore(path)
+    env = cogment_lab.make(Words(SECRET), store=store, properties={"participant": "ann"})
+    env.reset(seed=1)
+    env.step(1)
+    env.reset(seed=2)
+    env.unwrapped.trial.event("note", {"text": SECRET})
+    store.flush()
+    ready.set()
+    signal.pause()
+
+
+def test_what_a_killed_process_left_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "killed.db"
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=play_until_killed, args=(path, ready))
+    process.start()
+    assert ready.wait(60)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(20)
+    assert SECRET.encode() in everything(path)
+    with TrialStore(path) as store:
+        assert len(store.forget("ann").trials) >= 1
+        assert len(store) == 0
+        assert SECRET.encode() not in everything(path)

@@ -101,6 +101,45 @@ def test_a_trial_counts_once_and_for_its_phase(ledger: StudyLedger) -> None:
         ledger.note_trial(person, "t", "warm-up")
 
 
+def test_a_phase_that_was_played_before_its_turn_is_passed(ledger: StudyLedger) -> None:
+    person, _ = ledger.join()
+    ledger.advance(person, "consent", {"agreed": True})
+    ledger.note_trial(person, "t1", "trials")
+    ledger.note_trial(person, "t2", "trials")
+    ledger.note_trial(person, "t", "practice")
+    assert ledger.advance(person, "instructions").step == "questionnaire"
+
+
+def test_who_waits_at_what_a_changed_file_lacks_is_taken_on(
+    ledger: StudyLedger, tmp_path: Path, study: Any
+) -> None:
+    reading, playing, asked = (ledger.join(name)[0] for name in ("r", "p", "a"))
+    for person in (reading, playing):
+        ledger.advance(person, "consent", {"agreed": True})
+    ledger.advance(playing, "instructions")
+    ledger.note_trial(playing, "t", "practice")
+    ledger.note_trial(playing, "t1", "trials")
+    to_questions(ledger, asked)
+    path = tmp_path / "shorter.yaml"
+    path.write_text(
+        STUDY.replace("trials: 2", "trials: 1")
+        .replace("instructions: read this\n", "")
+        .split("questionnaire")[0]
+    )
+    shorter = StudyLedger(tmp_path / "study.db", read_study(path))
+    assert {person.step for person in shorter.people()} == {"instructions", "trials", "questionnaire"}
+    assert shorter.join("r")[0].step == "practice"
+    assert shorter.join("p")[0].status == "complete"
+    assert shorter.join("a")[0].status == "complete"
+    shorter.close()
+
+
+def test_half_a_character_is_a_name_like_another(ledger: StudyLedger) -> None:
+    assert ledger.join("\ud800")[0].pseudonym == ledger.join("\ud800")[0].pseudonym
+    with pytest.raises(UnknownParticipantError):
+        ledger.by_token("\ud800")
+
+
 def test_answers_are_taken_together_or_not_at_all(ledger: StudyLedger) -> None:
     person = to_questions(ledger, ledger.join()[0])
     with pytest.raises(AnswerErrors) as caught:
