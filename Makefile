@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TSC := npm_config_fetch_retries=0 npm_config_fetch_timeout=20000 npx --yes --package typescript@5.9.3 tsc
 ARGS ?=
 
 .PHONY: demo test lint bench results clean
@@ -29,6 +30,8 @@ lint: $(VENV)/.installed
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/lint .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/lint/site build/lint/*.whl
 	cd build/lint && MYPYPATH=site ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cogment_lab
+	if $(TSC) --version >/dev/null 2>&1; then $(TSC) -p jsconfig.json; \
+	else echo "no npx, or no typescript to fetch: the pages' JavaScript is not type-checked"; fi
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/step.py $(ARGS)

@@ -1,6 +1,6 @@
 // Small help for making elements. Text is always text: nothing that people wrote becomes markup.
 
-/** @param {string} tag @param {object} properties @param {(Node | string)[]} children */
+/** @param {string} tag @param {object} properties @param {(Node | string)[]} children @returns {any} the element, of the kind that its tag says */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -21,7 +21,7 @@ export function prose(text) {
   });
 }
 
-/** @param {string} text @param {() => void} act @param {object} properties */
+/** @param {string} text @param {() => void} act @param {object} properties @returns {HTMLButtonElement} */
 export function button(text, act, properties = {}) {
   const element = make("button", { type: "button", textContent: text, ...properties });
   element.addEventListener("click", act);

@@ -45,6 +45,7 @@ export class Banners {
     this.view.banner(this.choose(status, hello, role, came));
   }
 
+  /** @returns {any} what {@link import("./view.js").View.banner} takes */
   choose(status, hello, role, came) {
     if (hello && !hello.driving && hello.may_act && !this.watching) {
       const { occupied, driver } = hello;

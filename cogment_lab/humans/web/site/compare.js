@@ -1,5 +1,5 @@
 // Two clips side by side, in step, and one question.
-import { $, element, get, getFilm, paint, post, say, setUpHeader } from "./lookback.js";
+import { $, all, element, get, getFilm, paint, post, say, setUpHeader } from "./lookback.js";
 
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "equal", "?": "unsure", "/": "unsure", 1: "left", 2: "right", 0: "equal" };
 const AGAIN_MS = 5000;
@@ -15,7 +15,7 @@ const person = () => $("person").value.trim();
 const queue = () => $("queue").value;
 
 function enable(on) {
-  for (const button of document.querySelectorAll("[data-choice]")) button.disabled = !on;
+  for (const button of all("[data-choice]")) button.disabled = !on;
 }
 
 function progress({ mine, left }) {
@@ -106,14 +106,17 @@ function frame(now) {
   }
 }
 
+/** @param {Event} event @param {string} selector */
+const within = (event, selector) => /** @type {Element} */ (event.target).closest(selector);
+
 addEventListener("keydown", (event) => {
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) return;
-  const act = KEYS[event.key] ? () => answer(KEYS[event.key]) : { u: undo, r: again, " ": event.target.closest("button") ? null : pause }[event.key.toLowerCase()];
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || within(event, "input, select")) return;
+  const act = KEYS[event.key] ? () => answer(KEYS[event.key]) : { u: undo, r: again, " ": within(event, "button") ? null : pause }[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();
   act();
 });
-for (const button of document.querySelectorAll("[data-choice]")) button.addEventListener("click", () => answer(button.dataset.choice));
+for (const button of all("[data-choice]")) button.addEventListener("click", () => answer(button.dataset.choice));
 $("undo").addEventListener("click", undo);
 $("pause").addEventListener("click", pause);
 $("again").addEventListener("click", again);

@@ -218,9 +218,9 @@ function part(controls, leaves, changed, name) {
   if (kind === "dict" || kind === "tuple") {
     const field = element("fieldset");
     if (name) field.append(element("legend", name));
-    const parts = Object.entries(controls.parts).map(([key, each]) => [key, part(each, leaves, changed, key)]);
-    field.append(...parts.map(([, each]) => each.element));
-    const value = () => (kind === "dict" ? Object.fromEntries(parts.map(([key, each]) => [key, each.value()])) : parts.map(([, each]) => each.value()));
+    const parts = Object.entries(controls.parts).map(([key, each]) => ({ key, ...part(each, leaves, changed, key) }));
+    field.append(...parts.map((each) => each.element));
+    const value = () => (kind === "dict" ? Object.fromEntries(parts.map((each) => [each.key, each.value()])) : parts.map((each) => each.value()));
     return { element: field, value };
   }
   if (kind === "text") return textPart(controls, leaves, changed, name);

@@ -11,12 +11,13 @@ export function readLink() {
   return { query, token: sessionStorage.getItem("cogment-token") ?? "" };
 }
 
-/** Say something instead of showing a seat. */
+/** Say something instead of showing a seat. @returns {null} */
 export function sayInstead(title, text) {
   document.body.className = "entry";
   const heading = Object.assign(document.createElement("h1"), { textContent: title });
   const line = Object.assign(document.createElement("p"), { textContent: text, className: "quiet" });
   document.body.replaceChildren(heading, line);
+  return null;
 }
 
 /** Whether the link opens more than one seat: then there is something to go back to. */
@@ -33,8 +34,8 @@ export async function hasLobby(token) {
  */
 export async function chooseSeat(query, token) {
   const answer = await fetch("./api/seats", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
-  if (!answer) return sayInstead("Nobody answers", "The program has ended, or its machine cannot be reached.") ?? null;
-  if (answer.status === 401) return sayInstead("Ask for a new link", "This one is not, or no longer, valid. The program that runs the trials prints the link when it starts.") ?? null;
+  if (!answer) return sayInstead("Nobody answers", "The program has ended, or its machine cannot be reached.");
+  if (answer.status === 401) return sayInstead("Ask for a new link", "This one is not, or no longer, valid. The program that runs the trials prints the link when it starts.");
   const seats = await answer.json();
   const wanted = query.get("seat");
   const free = seats.filter((each) => !each.occupied && each.may_act);

@@ -13,7 +13,8 @@ export class Feedback {
   constructor(send, moment, say) {
     this.send = send;
     this.moment = moment;
-    for (const [id, value] of [["bad", -1], ["good", 1]]) $(id).addEventListener("click", () => this.give(value));
+    $("bad").addEventListener("click", () => this.give(-1));
+    $("good").addEventListener("click", () => this.give(1));
     const slider = $("feedback");
     let signal = 0; // a held slider is a signal: its value ten times a second
     const stop = () => {

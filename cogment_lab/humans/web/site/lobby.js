@@ -1,5 +1,6 @@
 // The lobby: which seats there are, who sits in them, what was recorded. Text from elsewhere is only ever textContent.
 
+/** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 2000;
 const WAITING_POLL_MS = 500;

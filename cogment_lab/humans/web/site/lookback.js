@@ -1,6 +1,9 @@
 // What the trials page and the comparison page share. Text from elsewhere is only ever textContent.
 
+/** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 export const $ = (id) => document.getElementById(id);
+/** @param {string} selector @returns {any[]} */
+export const all = (selector) => [...document.querySelectorAll(selector)];
 
 const query = new URLSearchParams(location.search);
 if (query.get("token")) {

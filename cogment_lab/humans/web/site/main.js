@@ -9,7 +9,7 @@ import { padProblem } from "./gamepad.js";
 import { Input } from "./input.js";
 import { Remap } from "./remap.js";
 import { FINAL, SeatSocket } from "./socket.js";
-import { $, View, element } from "./view.js";
+import { $, View, all, element } from "./view.js";
 import { firstSentence, helpText, keyName, keysHint, phaseOf, phaseText } from "./words.js";
 
 const PACES = ["max", "live", "half", "quarter", "step"];
@@ -21,7 +21,8 @@ document.documentElement.dataset.theme = theme;
 /** @param {{name: string}} seat */
 function sit(seat) {
   let socket;
-  let panel = { axes: () => false, letGo: () => {} };
+  /** @type {{elements: HTMLElement[], axes: (values: number[] | null) => boolean, letGo: () => void}} */
+  let panel = { elements: [], axes: () => false, letGo: () => {} };
   const send = (message) => socket?.send(message);
   const view = new View(send);
   const banners = new Banners(view, send);
@@ -34,7 +35,7 @@ function sit(seat) {
   const role = () => state.hello?.seat.role ?? "observer";
   const touch = matchMedia("(pointer: coarse)").matches;
   const probe = { get framesPainted() { return view.framesPainted; }, get lastStatus() { return state.status; }, socketState: "connecting" };
-  window.cogmentSeat = probe;
+  Object.assign(window, { cogmentSeat: probe });
 
   // --- what the trial says ---
 
@@ -90,7 +91,7 @@ function sit(seat) {
     acting.show(settings);
     if (state.hello?.driving && input.acts) acting.recall(state.status.env_id, role());
     $("step").disabled = !state.hello?.driving || (phase !== "paused" && pace !== "step");
-    for (const button of document.querySelectorAll("#keys [data-action], #panel [data-action]")) {
+    for (const button of all("#keys [data-action], #panel [data-action]")) {
       const barred = Boolean(mask && mask[Number(button.dataset.action) - (state.hello?.controls?.start ?? 0)] === 0);
       button.classList.toggle("barred", barred);
       button.title = barred ? "The environment does not allow this now" : "";
@@ -156,7 +157,7 @@ function sit(seat) {
     $("idle").querySelector("[value=agent]").hidden = role() !== "teacher";
     $("pad-notice").textContent = padProblem();
     $("pad-notice").hidden = !padProblem() || !input.acts;
-    for (const each of document.querySelectorAll("#drive button, #tools button, #tools input, #acting select")) each.disabled = !driving;
+    for (const each of all("#drive button, #tools button, #tools input, #acting select")) each.disabled = !driving;
     $("help-text").textContent = helpText(role(), Boolean(state.status?.learns));
     const own = [["Space", "hold to fly", "teacher"], ["T", "fly, or hand back", "teacher"], ["P", "pause", "teacher player"], [".", "one step while paused", "teacher player"], ["Z  X", "bad, good", "teacher evaluator"], ["Esc", "leave a text box or a slider", "teacher player evaluator"]];
     const named = (input.acts ? keymap?.bindings ?? [] : []).map(({ keys, label }) => [names(keys), label]);
@@ -237,7 +238,7 @@ function sit(seat) {
       return refresh();
     },
   });
-  addEventListener("click", (event) => event.detail && event.target.closest?.("button")?.blur(), true); // SPACE must never press one
+  addEventListener("click", (event) => event.detail && /** @type {any} */ (event.target).closest?.("button")?.blur(), true); // SPACE must never press one
 }
 
 chooseSeat(query, token).then(async (seat) => {

@@ -1,5 +1,5 @@
 // One trial: pictures, actions, phases, rewards, labels.
-import { $, element, get, getBlob, getFilm, paint, post, say } from "./lookback.js";
+import { $, all, element, get, getBlob, getFilm, paint, post, say } from "./lookback.js";
 import { drawBands, drawPlot, moveCursor, tickAt } from "./plots.js";
 
 const POLL_MS = 300;
@@ -94,7 +94,7 @@ async function develop() {
   $("screen-note").textContent = "";
   const differs = state.divergence ? ` From here on it differs from what was recorded: ${state.divergence}` : " It agrees with the record, tick by tick.";
   $("source").textContent = state.source === "stored" ? "Pictures as they were recorded." : `Rendered again from seed and actions.${differs}`;
-  for (const button of document.querySelectorAll("[data-as]")) button.disabled = false;
+  for (const button of all("[data-as]")) button.disabled = false;
   show();
 }
 
@@ -246,7 +246,7 @@ export async function openTrial(id) {
   $("agent").replaceChildren(...trial.agents.map((agent) => element("option", agent)));
   $("agent").value = trial.agent;
   $("agent").addEventListener("change", () => changeAgent(id).catch((error) => console.warn(error.message)));
-  for (const button of document.querySelectorAll("[data-as]")) button.addEventListener("click", () => save(button.dataset.as));
+  for (const button of all("[data-as]")) button.addEventListener("click", () => save(button.dataset.as));
   addEventListener("keydown", onKey);
   requestAnimationFrame(run);
   hint();

@@ -2,7 +2,10 @@
 
 import { Band, drawSpark } from "./band.js";
 
+/** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 export const $ = (id) => document.getElementById(id);
+/** @param {string} selector @returns {any[]} */
+export const all = (selector) => [...document.querySelectorAll(selector)];
 
 /** @param {string} tag @param {string} text @param {object} more properties */
 export const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
