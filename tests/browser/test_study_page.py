@@ -223,7 +223,7 @@ def test_who_waits_begins_by_itself(page: Page, serve: Callable[..., StudyServer
 
 
 def test_a_session_that_dies_is_said_and_goes_on(page: Page, serve: Callable[..., StudyServer]) -> None:
-    server = serve(steps=200)
+    server = serve(steps=5000)
     walk_to_trials(page, server)
     page.click("#begin")
     expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
@@ -235,7 +235,7 @@ def test_a_session_that_dies_is_said_and_goes_on(page: Page, serve: Callable[...
 
 
 def test_who_does_nothing_is_warned_and_may_go_on(page: Page, serve: Callable[..., StudyServer]) -> None:
-    server = serve(steps=200, idle_timeout=6)
+    server = serve(steps=5000, idle_timeout=6)
     walk_to_trials(page, server)
     page.click("#begin")
     expect(page.locator(".still")).to_contain_text("Are you still there?", timeout=DEADLINE)
