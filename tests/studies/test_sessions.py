@@ -87,7 +87,7 @@ def test_a_killed_session_is_noticed_and_goes_on_with_what_is_left(
     killed = time.monotonic()
     process.kill()
     ended = visitor.session_is("ended")
-    assert time.monotonic() - killed < 2.0
+    assert time.monotonic() - killed < 5.0
     assert ended["session"]["why"] == "lost"
     assert (ended["step"], ended["content"]) == ("trials", {"done": 1, "total": 2})
     assert any("lost their session" in line for line in server.said)
@@ -161,7 +161,7 @@ def test_who_is_idle_loses_the_place_and_may_go_on(serve: Any, visit: Any) -> No
     arrive(visitor)
     begun = time.monotonic()
     assert visitor.session_is("ended", idle=1000.0)["session"]["why"] == "idle"
-    assert 1.5 < time.monotonic() - begun < 10.0
+    assert 1.5 < time.monotonic() - begun < 20.0
     assert visitor.begin().status_code == 200
     visitor.session_is("running")
 
