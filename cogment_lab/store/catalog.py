@@ -170,7 +170,7 @@ class TrialCatalog:
             CorruptStoreError: the stored data cannot be decoded.
         """
         sql = (
-            "SELECT tick, kind, data, time FROM events WHERE trial = ?1 AND kind = coalesce(?2, kind)"
+            "SELECT tick, kind, data, time FROM events WHERE trial = ? AND kind = coalesce(?, kind)"
             " ORDER BY id"
         )
         found = self._database.query(sql, (self.row_id(trial_id), kind))

@@ -108,9 +108,9 @@ def add_version(
         with connection:
             _create(connection)
             newest = connection.execute(
-                "SELECT version, withdrawn, trial FROM labels WHERE id = ?1 OR label = ?1"
+                "SELECT version, withdrawn, trial FROM labels WHERE id = ? OR label = ?"
                 " ORDER BY version DESC LIMIT 1",
-                (label,),
+                (label, label),
             ).fetchone()
             if newest is None:
                 raise AnnotationError(f"there is no label {label}; `store.labels()` lists them")

@@ -43,8 +43,9 @@ _WRITE_TRIAL = (
     " ended = excluded.ended, last_observations = excluded.last_observations"
 )
 _INSERT_EVENT = (  # a trial without ticks may have left no record for what is said of it afterwards
-    "INSERT INTO events (trial, tick, kind, data, time)"
-    " SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM trials WHERE id = ?1)"
+    "WITH event (trial, tick, kind, data, time) AS (VALUES (?, ?, ?, ?, ?))"
+    " INSERT INTO events (trial, tick, kind, data, time)"
+    " SELECT * FROM event WHERE EXISTS (SELECT 1 FROM trials WHERE id = event.trial)"
 )
 _JUDGE = "UPDATE trials SET details = json_patch(details, ?) WHERE id = ?"
 
