@@ -1,0 +1,61 @@
+"""``cogmentlab study check`` says what a study is, or what keeps it from being one."""
+
+from pathlib import Path
+
+import pytest
+
+from cogment_lab.cli.main import main
+
+STUDY = """
+name: pilot
+title: A pilot
+consent: Do you agree?
+session: checked_session:session
+practice: 1
+trials: 3
+conditions: [shown, hidden]
+"""
+SESSION = """
+from cogment_lab.studies import Session
+
+
+def session(participant, condition):
+    return Session(env="CartPole-v1")
+"""
+
+
+def check(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    (tmp_path / "checked_session.py").write_text(SESSION)
+    monkeypatch.setattr("sys.argv", ["cogmentlab", "study", "check", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_a_file_that_makes_sense_is_summed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(tmp_path, STUDY, monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "consent > practice > trials > thanks" in said and "1 for practice, 3 that count" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (STUDY.replace("trials: 3", "trials: three"), "line 7: trials: write a whole number"),
+        (STUDY.replace("checked_session:", "no_such_module:"), "no_such_module"),
+        (STUDY.replace(":session", ":no_function"), "no_function"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_exit_status_tells(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    said: str,
+) -> None:
+    assert check(tmp_path, text, monkeypatch) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
