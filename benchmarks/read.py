@@ -9,7 +9,8 @@ Keys:
   while it goes through ``stream_transitions`` (ten million; fewer with ``--quick`` or ``--stream N``);
 - ``samples_ratio``: how many times as fast as Cogment Lab 0.1.5's reader arrays are filled, see
   ``sample_reader.py``;
-- ``write_100k_added_s``: what recording adds to 100,000 steps of CartPole, the store's closing included.
+- ``write_100k_added_s``: what recording adds to 100,000 steps of CartPole, the store's closing included, and
+  ``write_100k_added_cpu_s``, the processor's time in it (both threads').
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,41 +121,44 @@ def measure_stream(folder: Path, ticks: int) -> dict[str, Any]:
     }
 
 
-def seconds_of_a_run(path: Path | None, ticks: int) -> float:
+def seconds_of_a_run(path: Path | None, ticks: int) -> tuple[float, float]:
+    """Return the seconds of a run, and those of the processor in it (the writing thread's included)."""
     env = cogment_lab.make("CartPole-v1", store=path)
     env.reset(seed=1)
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     for number in range(ticks):
         _, _, terminated, truncated, _ = env.step(number & 1)
         if terminated or truncated:
             env.reset()
     env.close()
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, time.process_time() - cpu
 
 
-def measure_writing(folder: Path, ticks: int, pairs: int) -> float:
-    """Return the median of what recording adds, in seconds."""
-    numbers = iter(range(pairs))
-    with_store, without = interleave(
-        pairs,
-        lambda: seconds_of_a_run(folder / f"write{next(numbers)}.db", ticks),
-        lambda: seconds_of_a_run(None, ticks),
-    )
-    return median_and_spread(with_store)[0] - median_and_spread(without)[0]
+def measure_writing(folder: Path, ticks: int, pairs: int) -> tuple[float, float]:
+    """Return the medians of what recording adds, in seconds, and in seconds of the processor."""
+    added = []
+    for number in range(pairs):
+        without, recorded = seconds_of_a_run(None, ticks), seconds_of_a_run(folder / f"{number}.db", ticks)
+        added.append([one - other for one, other in zip(recorded, without, strict=True)])
+    wall, cpu = (median_and_spread(figures)[0] for figures in zip(*added, strict=True))
+    return wall, cpu
 
 
-def measure_samples(path: Path, ticks: int) -> float:
-    """Return the seconds that 0.1.5's way of reading takes for as many transitions, measured on fewer."""
+def sample_reader(path: Path, ticks: int) -> Callable[[], float]:
+    """Return what measures the seconds that 0.1.5's way takes for as many transitions, on fewer."""
     fewer = min(ticks, 10_000)
     with cogment_lab.TrialStore(path) as store:
         query = store.query()
         spec = query.spaces()
         samples = encode_samples(query, spec.observation_space, spec.action_space)[:fewer]
-    begin = time.perf_counter()
-    seen, *_ = read_samples(samples, spec.observation_space, spec.action_space)
-    seconds = time.perf_counter() - begin
-    assert len(seen) == fewer
-    return seconds * ticks / fewer
+
+    def run() -> float:
+        begin = time.perf_counter()
+        seen, *_ = read_samples(samples, spec.observation_space, spec.action_space)
+        assert len(seen) == fewer
+        return (time.perf_counter() - begin) * ticks / fewer
+
+    return run
 
 
 def to_arrays(path: Path, ticks: int) -> float:
@@ -227,12 +232,16 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             write_minari(path, "read-v0")
-        arrays, filled = interleave(args.pairs, lambda: to_arrays(path, ticks), lambda: fill(path, ticks))
+        arrays, filled, samples = interleave(
+            args.pairs,
+            lambda: to_arrays(path, ticks),
+            lambda: fill(path, ticks),
+            sample_reader(path, ticks),
+        )
         ours, minaris = interleave(
             min(args.pairs, 3), lambda: iterate_ours(path), lambda: iterate_minari("read-v0")
         )
-        samples = min(measure_samples(path, ticks) for _ in range(min(args.pairs, 3)))
-        added = measure_writing(Path(folder), ticks, min(args.pairs, 5))
+        added, added_cpu = measure_writing(Path(folder), ticks, min(args.pairs, 5))
         streamed = measure_stream(Path(folder), 100_000 if args.quick else stream)
     scale = 100_000 / ticks
     fill_median, spread = median_and_spread(filled)
@@ -243,8 +252,9 @@ def main() -> None:
             "fill_spread_s": spread * scale,
             "minari_ratio": median_and_spread(minaris)[0] / median_and_spread(ours)[0],
             **streamed,
-            "samples_ratio": samples / median_and_spread(arrays)[0],
+            "samples_ratio": median_and_spread(samples)[0] / median_and_spread(arrays)[0],
             "write_100k_added_s": added * scale,
+            "write_100k_added_cpu_s": added_cpu * scale,
             "transitions": ticks,
         },
         args.json,

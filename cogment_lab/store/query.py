@@ -137,7 +137,9 @@ class TrialQuery:
         if not 0.0 < validation < 1.0:
             raise ConfigurationError(f"validation={validation} must be between 0 and 1")
         if len(self) < 2:
-            raise ConfigurationError(f"{len(self)} trials cannot be split: a split needs two")
+            raise ConfigurationError(
+                f"{len(self)} trials cannot be split, a split needs two; {self.explain()}"
+            )
         count = min(max(round(validation * len(self)), 1), len(self) - 1)
         held = set(np.random.default_rng(seed).permutation(len(self))[:count].tolist())
         sides = (
