@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ProcessId", "is_gone", "this_process"]
+__all__ = ["ProcessId", "is_gone", "process_exists", "this_process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def is_gone(process: ProcessId) -> bool:
         return False
     if process.pid == os.getpid():
         return process.started not in (0, _started(process.pid) or 0)
-    if not _exists(process.pid):
+    if not process_exists(process.pid):
         return True
     started = _started(process.pid)
     return bool(process.started and started is not None and started != process.started)
@@ -79,7 +79,8 @@ def _started(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def _exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Return whether a process of that number runs; one that has ended and is not yet reaped does not."""
     if sys.platform == "win32":
         return _exists_on_windows(pid)
     if Path("/proc/self/stat").exists():

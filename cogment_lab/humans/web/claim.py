@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from cogment_lab.errors import SeatTakenError
 
-__all__ = ["Claim", "holder_of", "is_alive", "lock_file"]
+__all__ = ["Claim", "holder_of", "lock_file"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -78,16 +78,3 @@ def holder_of(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return holder
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process of that number runs; on Windows, where asking does harm, always true."""
-    if sys.platform == "win32":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

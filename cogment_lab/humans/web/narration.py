@@ -157,7 +157,7 @@ class Narration:
             "render_ms": round(self.render_ms, 2),
             "question": self.question,
             "countdown": self.countdown,
-            "store_status": trial.recording_failure and f"{trial.recording_failure}; training goes on",
+            "store_status": trial.recording_failure and f"{trial.recording_failure}; the trial goes on",
         }
 
     def _tells_proposal(self) -> bool:

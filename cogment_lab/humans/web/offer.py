@@ -7,7 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from cogment_lab.humans.web.claim import holder_of, is_alive
+from cogment_lab.humans.web.claim import holder_of
+from cogment_lab.store.process import process_exists
 
 __all__ = ["offer_free_seat", "offer_seat", "withdraw_seat"]
 
@@ -54,4 +55,4 @@ def _is_used(folder: Path, name: str) -> bool:
     except (OSError, ValueError):  # being written, or withdrawn
         return True
     holder = holder_of(folder / f"{name}.lock")
-    return is_alive(offer["pid"]) or (holder is not None and is_alive(holder["pid"]))
+    return process_exists(offer["pid"]) or (holder is not None and process_exists(holder["pid"]))

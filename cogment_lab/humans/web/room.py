@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cogment_lab.humans.web.claim import holder_of, is_alive
+from cogment_lab.humans.web.claim import holder_of
 from cogment_lab.humans.web.memory import (
     ACTIVE,
     DRIVING,
@@ -27,6 +27,7 @@ from cogment_lab.humans.web.memory import (
 )
 from cogment_lab.humans.web.picture import Kind, Shot
 from cogment_lab.humans.web.story import Story
+from cogment_lab.store.process import process_exists
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.viewer import Viewer
@@ -81,7 +82,7 @@ class Room:
     def holder(self) -> dict[str, Any] | None:
         """``pid`` and ``env_id`` of the living process that holds the seat."""
         holder = holder_of(self._lock_path)
-        return holder if holder is not None and is_alive(holder["pid"]) else None
+        return holder if holder is not None and process_exists(holder["pid"]) else None
 
     def describe(self) -> dict[str, Any]:
         """Return what the lobby says of the seat."""
@@ -236,7 +237,7 @@ class Room:
         if self.status.get("state") not in ("running", "between", "waiting"):
             return
         holder = holder_of(self._lock_path)
-        if holder is not None and not is_alive(holder["pid"]):
+        if holder is not None and not process_exists(holder["pid"]):
             self.status["state"] = "lost"
             self.status["crash"] = f"the training process {holder['pid']} is gone"
 

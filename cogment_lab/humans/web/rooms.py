@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cogment_lab.humans.web.access import Grant
-from cogment_lab.humans.web.claim import is_alive
 from cogment_lab.humans.web.room import Room
+from cogment_lab.store.process import process_exists
 
 __all__ = ["Rooms"]
 
@@ -116,7 +116,7 @@ class Rooms:
         for seat in self._seats():
             room = self._rooms.get(seat["name"])
             used = room is not None and (room.viewers or room.holder is not None)
-            if is_alive(seat["pid"]) or used:
+            if process_exists(seat["pid"]) or used:
                 offered.add(seat["name"])
             else:
                 (self._folder / f"{seat['name']}.json").unlink(missing_ok=True)

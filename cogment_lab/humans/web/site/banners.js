@@ -60,7 +60,7 @@ export class Banners {
     if (status.crash) return { kind: "error", text: `The environment crashed: ${status.crash.split("\n")[0]}. Trial ${status.trial_id}, tick ${status.tick}.`, actions: [copy] };
     if (status.store_status) {
       this.stoppedAt ||= new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-      return { kind: "error", text: `Recording stopped at ${this.stoppedAt}: ${status.store_status}` };
+      return { kind: "error", text: `Recording stopped at ${this.stoppedAt}: ${status.store_status.replace(/^recording stopped: /, "")}` };
     }
     if (role === "teacher" && status.all_helped_ticks > 0 && !status.acknowledged) return { kind: "warn", text: "You are steering, but nobody learns from it. Add", code: "callback=TrialCallback()" };
     if (status.refused > this.refused) [this.refused, this.refusedAt] = [status.refused, performance.now()];
