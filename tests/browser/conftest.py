@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 import cogment_lab
 from cogment_lab.errors import EnvironmentCrashedError
@@ -26,6 +26,8 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 
+expect.set_options(timeout=30_000)  # a loaded machine paints late
+
 
 @pytest.fixture(scope="module")  # Playwright runs an event loop in this thread, which others need free
 def browser() -> Iterator[Browser]:
@@ -37,7 +39,7 @@ def browser() -> Iterator[Browser]:
             "no Chromium: apt install chromium, or set COGMENT_LAB_NO_BROWSER=1 to leave these tests out"
         )
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS, timeout=90_000)
         yield chromium
         chromium.close()
 
@@ -79,7 +81,7 @@ class Trainer:
 
     def stop(self) -> None:
         self.stopped.set()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def close(self) -> None:
@@ -167,7 +169,7 @@ class Stage:
         self.env.close()
 
     def until(self, expression: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.page.evaluate(expression):
             assert time.monotonic() < deadline, f"never true: {expression}"
             self.page.wait_for_timeout(20)
@@ -178,7 +180,7 @@ class Stage:
 
     def does(self, condition: Callable[[Any], Any]) -> Any:
         """Wait until an executed action of the teacher's (or anybody's, with a player) is so; return it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for action in self.executed[-5:]:
                 if action is not None and condition(action):
@@ -194,7 +196,7 @@ class Stage:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ navigator.getGamepads = () => [window.pad];
 
 def drag(page: Page, selector: str, right: float, up: float) -> None:
     """Press in the middle of something and move; the button stays down."""
+    page.locator(selector).hover()  # waits until it stays where it is
     box = page.locator(selector).bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -17,7 +17,7 @@ from cogment_lab.humans.scripted import scripted_policy
 from cogment_lab.testing import SeatClient
 
 pytestmark = pytest.mark.browser
-DEADLINE_MS = 15_000
+DEADLINE_MS = 45_000
 _balance = scripted_policy("CartPole-v1")
 
 

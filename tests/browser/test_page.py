@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 import cogment_lab
 
 pytestmark = pytest.mark.browser
-DEADLINE_MS = 15_000
+DEADLINE_MS = 45_000
 MAIN_ENGINE = 2
 
 

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-DEADLINE_MS = 15_000
+DEADLINE_MS = 45_000
 
 
 def test_a_phase_is_announced_once_and_not_with_every_tenth_of_a_second(play: Any) -> None:

@@ -65,7 +65,7 @@ def test_0_1_5_actor_plays_in_our_environment(lab, play, free_port):
         store_url = f"grpc://127.0.0.1:{await store.start()}"
         world.ends.push_async_callback(store.stop, 0.2)
         await serve(world, GymEnvironment("CartPole-v1"))
-        await actor.heard(15, port=free_port)
+        await actor.heard(60, port=free_port)
         params = cartpole_trial(
             world.service, f"grpc://127.0.0.1:{free_port}", "recording", store_url, seed=7
         )
@@ -102,7 +102,7 @@ def test_0_1_5_actor_gets_rendered_frames(lab, play, free_port):
     async def scenario(world):
         actor = lab("lab_actor.py", "recording", str(free_port))
         await serve(world, GymEnvironment("CartPole-v1", render=True))
-        await actor.heard(15, port=free_port)
+        await actor.heard(60, port=free_port)
         params = cartpole_trial(
             world.service, f"grpc://127.0.0.1:{free_port}", "recording", render=True, render_width=150
         )
@@ -130,7 +130,7 @@ def test_our_actor_plays_in_an_environment_of_0_1_5(lab, play, free_port):
         space = gym.make("CartPole-v1").action_space
         world.context.register_actor(Noting(space).impl, "noting", ["player"])
         await world.serve()
-        await env.heard(15, port=free_port)
+        await env.heard(60, port=free_port)
         params = cartpole_trial(f"grpc://127.0.0.1:{free_port}", world.service, "noting", seed=5)
         await world.ended(await world.controller.start_trial(trial_params=params))
         first, _ = gym.make("CartPole-v1").reset(seed=5)

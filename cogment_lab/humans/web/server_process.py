@@ -15,7 +15,7 @@ from cogment_lab.errors import SeatLostError
 
 __all__ = ["ServerProcess"]
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0  # one that ends is noticed at once
 _STOP_SECONDS = 3.0
 _LOG_LINES = 60
 
@@ -99,7 +99,13 @@ class ServerProcess:
 
     def _first_line(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        killer = threading.Timer(_START_SECONDS, self._process.kill)  # ends the readline below
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self._process.kill()  # ends the readline below
+
+        killer = threading.Timer(_START_SECONDS, give_up)
         killer.start()
         try:
             line = self._process.stdout.readline()
@@ -107,6 +113,7 @@ class ServerProcess:
             killer.cancel()
         if not line:
             self._process.wait(_STOP_SECONDS)
-            raise SeatLostError(f"the page's server ended at once:\n{self.log}")
+            why = f"said nothing for {_START_SECONDS:g} s" if late.is_set() else "ended at once"
+            raise SeatLostError(f"the page's server {why}:\n{self.log}")
         answer: dict[str, Any] = json.loads(line)
         return answer
