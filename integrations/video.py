@@ -31,12 +31,15 @@ def write_video(frames: Iterable[npt.NDArray[np.uint8]], path: Path, fps: float)
         How many frames were written.
 
     Raises:
-        ConfigurationError: there are no frames, or of several sizes, or the file exists or cannot be made.
+        ConfigurationError: there are no frames, or of several sizes, or the file exists or cannot be made, or
+            its name does not end in ``.mp4``.
         MissingExtraError: imageio-ffmpeg is not installed.
         StoreFullError: the disk is full; nothing is left of the file.
     """
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         raise MissingExtraError('a video needs imageio-ffmpeg: pip install "cogment_lab[video]"')
+    if path.suffix.lower() != ".mp4":
+        raise ConfigurationError(f"{path} would hold an mp4: give it a name that ends in .mp4")
     count = 0
     shape: tuple[int, ...] = ()
     with contextlib.ExitStack() as stack:

@@ -107,6 +107,11 @@ def import_trials(sources: Sequence[str], file: Path) -> None:
                 f"{source} cannot be imported: a table holds no spaces and no last observations. Export the "
                 "trials with --to npz or --to minari, which come back exactly"
             )
+        if Path(source).is_file() and not source.endswith(".npz"):
+            raise ConfigurationError(
+                f"{source} is a file of another kind: import takes .npz archives and the ids of Minari "
+                "datasets; a store needs no import"
+            )
     archives = [Path(source) for source in sources if source.endswith(".npz")]
     datasets = [source for source in sources if not source.endswith(".npz")]
     if archives and datasets:

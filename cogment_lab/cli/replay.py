@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ def replay_trial(
     """
     from cogment_lab.integrations.gymnasium.replay import replay
 
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures become arrays: no screen is needed
     make_env = None if env is None else _find_function(env)
     found: list[Divergence] = []
     count = -1

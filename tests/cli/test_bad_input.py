@@ -146,6 +146,8 @@ def test_trials_and_stores_that_are_not_there(store: Path) -> None:
             import_trials([name], Path("new.db"))
     with pytest.raises(ConfigurationError, match="npz or --to minari"):
         import_trials(["table.csv"], Path("new.db"))
+    with pytest.raises(ConfigurationError, match="a store needs no import"):
+        import_trials([str(store)], Path("new.db"))
     assert not Path("new.db").exists(), "no empty store is left"
 
 
@@ -387,6 +389,8 @@ def test_a_video_needs_frames_of_one_size() -> None:
     write: Callable[[Any], int] = lambda given: write_video(given, Path("out.mp4"), 30.0)  # noqa: E731
     with pytest.raises(ConfigurationError, match="no frames"):
         write([])
+    with pytest.raises(ConfigurationError, match=r"ends in \.mp4"):
+        write_video(frames(3), Path("out.avi"), 30.0)
     with pytest.raises(ConfigurationError, match="frame 1 is"):
         write([np.zeros((20, 30, 3), np.uint8), np.zeros((20, 32, 3), np.uint8)])
     assert not left_behind()
