@@ -115,7 +115,7 @@ def test_the_algorithm_is_named(tmp_path: Path, saved: Path) -> None:
 
 def test_trials_are_played_by_networks_and_models(saved: Path) -> None:
     async def main() -> None:
-        async with asyncio.timeout(90), Cogment(orchestrator_port=0) as cog:
+        async with asyncio.timeout(250), Cogment(orchestrator_port=0) as cog:
             await cog.run_env(GymEnvironment("CartPole-v1"), "cartpole", port=None)
             await cog.run_actor(SB3Actor(saved), "ppo", port=None)
             cog.run_local_actor(NNActor(nn.Linear(4, 2)), "network", port=None)

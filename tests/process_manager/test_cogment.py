@@ -82,7 +82,7 @@ class Slow(CogmentActor[Any, Any]):
 
 def run(work: Callable[[Cogment], Awaitable[Any]]) -> Any:
     async def main() -> Any:
-        async with asyncio.timeout(90), Cogment(orchestrator_port=0) as cog:
+        async with asyncio.timeout(250), Cogment(orchestrator_port=0) as cog:
             return await work(cog)
 
     return asyncio.run(main())

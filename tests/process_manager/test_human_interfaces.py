@@ -17,7 +17,7 @@ PAGE = "<html><title>{{ title }}</title></html>"
 
 def run(work: Callable[[Cogment], Awaitable[Any]]) -> Any:
     async def main() -> Any:
-        async with asyncio.timeout(100), Cogment(orchestrator_port=0) as cog:
+        async with asyncio.timeout(250), Cogment(orchestrator_port=0) as cog:
             return await work(cog)
 
     return asyncio.run(main())

@@ -33,7 +33,7 @@ def record(path: Path, work: Callable[[Cogment, TrialDatastore], Awaitable[Any]]
         datastore = TrialDatastore(TrialDatastoreSettings(port=0, file_storage=path))
         port = await datastore.start()
         try:
-            async with asyncio.timeout(100), Cogment(orchestrator_port=0, datastore_port=port) as cog:
+            async with asyncio.timeout(250), Cogment(orchestrator_port=0, datastore_port=port) as cog:
                 await cog.run_env(GymEnvironment("CartPole-v1"), "CartPole-v1", port=0)
                 cog.run_local_actor(ConstantActor(1), "right", port=0)
                 cog.run_local_actor(Praise(), "praise", port=0)
@@ -121,7 +121,7 @@ def test_cogment_keeps_its_trials_in_a_file(tmp_path: Path) -> None:
     async def main() -> str:
         store = str(tmp_path / "runs" / "d.db")
         async with (
-            asyncio.timeout(100),
+            asyncio.timeout(250),
             Cogment(orchestrator_port=0, datastore_port=0, store=store) as cog,
         ):
             await cog.run_env(GymEnvironment("CartPole-v1"), "CartPole-v1", port=0)
