@@ -112,7 +112,7 @@ def test_a_thousand_messages_a_second_close_that_connection_and_no_other(page: W
         with pytest.raises(SeatError, match="too many messages"):
             for number in range(5000):
                 flooder.send(type="keys", held=["ArrowLeft"] if number % 2 else [], t=1.0)
-            flooder.wait_until(lambda: False, "the end", 5.0)
+            flooder.wait_until(lambda: False, "the end", 30.0)
         seen = driver.pictures
         driver.wait_until(lambda: driver.pictures > seen + 25, "pictures go on")
         assert driver.drives and loop.helped == 0

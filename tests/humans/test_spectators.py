@@ -126,7 +126,7 @@ def test_a_driver_whose_tab_sleeps_loses_the_seat(
         connection.send(json.dumps({"type": "request", "name": "take", "t": 1.0}))
         eventually(lambda: loop.helped > 0 or loop.env.trial.all_takeovers > 0, "a takeover")
         with SeatClient(page, "stage", watch=True) as other:
-            other.wait_until(lambda: not other.hello["occupied"], "the seat is free", 30.0)
+            other.wait_until(lambda: not other.hello["occupied"], "the seat is free", 60.0)
             assert other.status["phase"] == "autonomous"
             other.move_here()
             other.wait_until(lambda: other.drives, "the seat")
@@ -202,7 +202,7 @@ def test_a_one_megabit_viewer_gets_smaller_pictures_and_slows_nobody(
         ):
             driver.wait_until(lambda: driver.pictures > 5, "pictures")
             alone = pictures_take(driver, 90)
-            slow.wait_until(lambda: sizes and min(sizes[-3:]) < 0.8 * sizes[0], "smaller pictures", 40.0)
+            slow.wait_until(lambda: sizes and min(sizes[-3:]) < 0.8 * sizes[0], "smaller pictures", 90.0)
             assert pictures_take(driver, 90) < 2 * alone + STANDSTILL
             assert slow.picture is not None and driver.picture is not None
             assert driver.picture.rendered_ms - slow.picture.rendered_ms < 1000, "newest wins"
