@@ -3,7 +3,8 @@
 Source: Nakamoto et al., "Cal-QL: Calibrated Offline RL Pre-Training for Efficient Online Fine-Tuning",
 NeurIPS 2023 (arXiv:2303.05479), Equation 5.1. CQL's values may be far too small; the first actions tried on
 line then look better than all that was learned, and the policy runs after them. Here the values of the
-policy's actions are not pushed below the return that the data show from the same state on.
+policy's actions are not pushed below the return that the data show from the same state on. ``into`` keeps
+this regulariser in the critic's loss on line, on states of the data, and lets it fade.
 """
 
 from __future__ import annotations
@@ -35,3 +36,4 @@ class CalQL(CQL):
     """
 
     floor = True
+    is_calibrated = True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch as th
 from cogment_lab.algorithms.conservative import conservative_gap
+from cogment_lab.algorithms.normalization import folded_state
 from cogment_lab.algorithms.offline_batches import OfflineBuffer
 from cogment_lab.integrations.sb3.fill import write_transitions
 from stable_baselines3 import DQN, SAC, TD3
@@ -36,12 +37,19 @@ __all__ = ["hand_over"]
 
 _WARM_UP_STEPS = 2000
 _CONSERVATISM = 1.0
+_HOLD_STEPS = 10_000
+_HELD_STATES = 64
 _FIRST_TEMPERATURE = 0.01
 _FIRST_LOG_STD = -2.0
 
 
 def hand_over(
-    source: OfflineAlgorithm, model: BaseAlgorithm, *, warm_up: int | None = None, fill_buffer: bool = True
+    source: OfflineAlgorithm,
+    model: BaseAlgorithm,
+    *,
+    warm_up: int | None = None,
+    fill_buffer: bool = True,
+    hold: int | None = None,
 ) -> None:
     """Copy what was learned offline into SAC, TD3, PPO, A2C or DQN, in place.
 
@@ -55,6 +63,9 @@ def hand_over(
         warm_up: Gradient steps of the critic alone. By default 2000, and none after CQL, Cal-QL and
             DiscreteCQL, whose values already hold back actions that nobody tried.
         fill_buffer: Put the data into the replay buffer.
+        hold: Critic steps on line, of SAC or TD3, whose loss keeps Cal-QL's regulariser on states of the
+            data; its weight falls to 0 over them. By default 10,000 after Cal-QL, and 0 otherwise. It is no
+            part of a saved model.
 
     Raises:
         ConfigurationError: they do not fit together; the message says what would.
@@ -69,6 +80,17 @@ def hand_over(
         raise ConfigurationError(
             "to warm the critic up, this model needs data: call set_data(), or warm_up=0"
         )
+    held = (_HOLD_STEPS if source.is_calibrated else 0) if hold is None else hold
+    if not isinstance(model, SAC | TD3):
+        if hold:
+            raise ConfigurationError(
+                f"hold={hold}: {type(model).__name__} has no critic of actions to hold; SAC and TD3 have"
+            )
+        held = 0
+    if held and source.data is None:
+        if hold is not None:
+            raise ConfigurationError(f"hold={hold} needs data: call set_data(), or hold=0")
+        held = 0
     if isinstance(source.policy, DQNPolicy) and isinstance(model, DQN):
         _copy_values(source.policy, model, source.scaled_by)
     elif isinstance(model, SAC | TD3) and hasattr(source.policy, "actor"):
@@ -78,7 +100,7 @@ def hand_over(
     else:
         raise _no_way(source, model)
     buffer = None
-    if steps:
+    if steps or held:
         assert source.data is not None
         assert isinstance(model, OffPolicyAlgorithm | OnPolicyAlgorithm)
         buffer = OfflineBuffer(
@@ -91,6 +113,9 @@ def hand_over(
             write_transitions(model.replay_buffer, [source.data])
         if buffer is not None and isinstance(model, SAC | TD3):
             _warm_up_critic(model, buffer, steps, source.batch_size)
+            if held:
+                weight = getattr(source, "conservatism", _CONSERVATISM * source.scaled_by) / source.scaled_by
+                _hold_critic(model, buffer, held, weight)
     elif buffer is not None:
         assert isinstance(model.policy, ActorCriticPolicy)
         _warm_up_values(model.policy, buffer, steps, source.batch_size)
@@ -121,7 +146,7 @@ def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> None:
     from_actor, to_actor = source.policy.actor, model.policy.actor
     assert isinstance(from_actor, SACActor | TD3Actor) and isinstance(to_actor, SACActor | TD3Actor)
     if isinstance(from_actor, type(to_actor)):
-        _load(to_actor, from_actor.state_dict(), "actor")
+        _load(to_actor, folded_state(from_actor), "actor")
     else:
         _copy_mean(from_actor, to_actor)
     if isinstance(model, TD3):
@@ -135,18 +160,20 @@ def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> None:
     if source.has_critic:
         critic = source.policy.critic
         assert isinstance(critic, ContinuousCritic)
-        _load(model.policy.critic, critic.state_dict(), "critic")
+        _load(model.policy.critic, folded_state(critic), "critic")
         _rescale_last(model.policy.critic.q_networks, source.scaled_by)
         model.policy.critic_target.load_state_dict(model.policy.critic.state_dict())
 
 
 def _copy_mean(source: SACActor | TD3Actor, target: SACActor | TD3Actor) -> None:
     """Copy the deterministic action between SAC's and TD3's actors: the same layers, differently named."""
-    to_layers, from_layers = _mean_layers(target), _mean_layers(source)
+    state = folded_state(source)
+    to_layers = [parameter for _, parameter in _mean_layers(target)]
+    from_layers = [state[name] for name, _ in _mean_layers(source)]
     if [p.shape for p in to_layers] != [p.shape for p in from_layers]:
         raise _misfit("actor", f"{[tuple(p.shape) for p in from_layers]}")
     for parameter, value in zip(to_layers, from_layers, strict=True):
-        parameter.data.copy_(value.data)
+        parameter.data.copy_(value)
     if isinstance(target, SACActor):
         head = target.log_std
         assert isinstance(head, nn.Linear)
@@ -154,8 +181,8 @@ def _copy_mean(source: SACActor | TD3Actor, target: SACActor | TD3Actor) -> None
         head.bias.data.fill_(_FIRST_LOG_STD)
 
 
-def _mean_layers(actor: SACActor | TD3Actor) -> list[nn.Parameter]:
-    return [parameter for name, parameter in actor.named_parameters() if not name.startswith("log_std")]
+def _mean_layers(actor: SACActor | TD3Actor) -> list[tuple[str, nn.Parameter]]:
+    return [named for named in actor.named_parameters() if not named[0].startswith("log_std")]
 
 
 def _load(module: nn.Module, values: dict[str, Any], what: str) -> None:
@@ -205,6 +232,27 @@ def _warm_up_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, batch_s
         loss.backward()  # type: ignore[no-untyped-call]
         policy.critic.optimizer.step()
         polyak_update(policy.critic.parameters(), policy.critic_target.parameters(), model.tau)
+
+
+def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: float) -> None:
+    """Add Cal-QL's regulariser to the gradient of each of the critics' next ``steps`` steps.
+
+    ``learn`` of Stable-Baselines3 has its loss in one piece; gradients add up, so that what is added just
+    before the optimiser's step is added to the loss.
+    """
+    policy, done = model.policy, 0
+
+    def add_gradient(*_: Any) -> None:
+        nonlocal done
+        batch = buffer.sample(_HELD_STATES)
+        values = th.cat(policy.critic(batch.observations, batch.actions), dim=1)
+        gap = conservative_gap(policy.critic, policy.actor, batch, values, floor=True)
+        (weight * (1.0 - done / steps) * gap).backward()
+        done += 1
+        if done >= steps:
+            hook.remove()
+
+    hook = policy.critic.optimizer.register_step_pre_hook(add_gradient)
 
 
 def _warm_up_values(policy: ActorCriticPolicy, buffer: OfflineBuffer, steps: int, batch_size: int) -> None:

@@ -15,6 +15,7 @@ from cogment_lab.algorithms.offline_data import OfflineData, read_offline_data
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
@@ -63,6 +64,9 @@ class OfflineAlgorithm(BaseAlgorithm):
 
     is_conservative: ClassVar[bool] = False
     """Whether these values hold back actions that nobody tried, so that ``into`` need not warm them up."""
+
+    is_calibrated: ClassVar[bool] = False
+    """Whether ``into`` goes on holding them back on line (Cal-QL)."""
 
     data_observation_space: spaces.Space[Any]
     """Of the data; the policy's own may have an image's channels first."""
@@ -139,6 +143,13 @@ class OfflineAlgorithm(BaseAlgorithm):
                 f"policy={policy!r} does not fit {data.observation_space}: dicts of observations take "
                 "'MultiInputPolicy', and only they do"
             )
+        if isinstance(policy, str) and not is_dict:
+            is_image = is_image_space(data.observation_space)
+            if is_image != (policy == "CnnPolicy"):
+                fit = "'CnnPolicy'" if is_image else "'MlpPolicy'"
+                raise ConfigurationError(
+                    f"policy={policy!r} does not fit observations of {data.observation_space}: use {fit}"
+                )
         if isinstance(data.action_space, spaces.Box) and not data.action_space.is_bounded():
             raise ConfigurationError(
                 f"{name} scales actions to [-1, 1], which {data.action_space} does not allow"
@@ -268,9 +279,16 @@ class OfflineAlgorithm(BaseAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
 
-    def into(self, model: BaseAlgorithm, *, warm_up: int | None = None, fill_buffer: bool = True) -> None:
+    def into(
+        self,
+        model: BaseAlgorithm,
+        *,
+        warm_up: int | None = None,
+        fill_buffer: bool = True,
+        hold: int | None = None,
+    ) -> None:
         """Hand what was learned over to SAC, TD3, PPO, A2C or DQN, to go on; see :func:`hand_over`."""
-        hand_over(self, model, warm_up=warm_up, fill_buffer=fill_buffer)
+        hand_over(self, model, warm_up=warm_up, fill_buffer=fill_buffer, hold=hold)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "data", "buffer"]

@@ -1,19 +1,22 @@
 """TD3+BC: TD3 whose actor also clones the data.
 
 Source: Fujimoto, Gu, "A Minimalist Approach to Offline Reinforcement Learning", NeurIPS 2021
-(arXiv:2106.06860); equation numbers below are its own. Its normalisation of observations is left out: it
-would have to travel with the policy into TD3; normalise inside the trial where scales differ much.
+(arXiv:2106.06860); equation numbers below are its own.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch as th
+from cogment_lab.algorithms.normalization import NormalizingExtractor
 from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import least_value, values_of
+from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.td3.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy, TD3Policy
 from torch.nn import functional as F
@@ -33,6 +36,8 @@ class TD3BC(OfflineActorCritic):
         policy_delay: Critic steps per actor step.
         target_noise: Standard deviation of the noise on the target's action.
         noise_clip: Bound of that noise.
+        normalize: Normalise observations by their mean and deviation over the data, inside the networks
+            (Section 5); for Box observations that are no images, unless ``policy_kwargs`` names an extractor.
         **kwargs: Of :class:`OfflineAlgorithm`.
     """
 
@@ -55,6 +60,7 @@ class TD3BC(OfflineActorCritic):
         policy_delay: int = 2,
         target_noise: float = 0.2,
         noise_clip: float = 0.5,
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         if alpha < 0.0 or policy_delay < 1 or target_noise < 0.0 or noise_clip < 0.0:
@@ -64,11 +70,21 @@ class TD3BC(OfflineActorCritic):
             )
         self.alpha, self.policy_delay = alpha, policy_delay
         self.target_noise, self.noise_clip = target_noise, noise_clip
+        self.normalize = normalize
         super().__init__(policy, data, **kwargs)
+
+    def _setup_model(self) -> None:
+        if self.normalize and self.data is not None and _is_flat(self.data.observation_space):
+            self.policy_kwargs = {"features_extractor_class": NormalizingExtractor, **self.policy_kwargs}
+        super()._setup_model()
 
     def _setup_networks(self) -> None:
         super()._setup_networks()
         self.actor_target = self.policy.actor_target
+        if self.data is not None:  # a model that is loaded brings its own
+            for module in self.policy.modules():
+                if isinstance(module, NormalizingExtractor):
+                    module.fit(np.asarray(self.data.observations))
 
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Make TD3's critic step, and every ``policy_delay`` times an actor step (3)."""
@@ -104,3 +120,7 @@ class TD3BC(OfflineActorCritic):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "actor_target"]
+
+
+def _is_flat(space: spaces.Space[Any]) -> bool:
+    return isinstance(space, spaces.Box) and not is_image_space(space)

@@ -10,7 +10,9 @@ Every algorithm gets the same data, 64x64 networks, 5000 gradient steps of 256 w
 (tau = 0.02, as there are so few), and 5 seeds. A run's score is the mean return of its policies at 80, 90 and
 100 % of the steps, each in 10 trials with the same starts for all. It is normalised as D4RL's are: 0 is the
 random player's return, 100 the scripted expert's. ``--json`` prints ``{env: {data: {algorithm: [mean,
-half-width of its 95 % interval over seeds]}}}``.
+half-width of its 95 % interval over seeds]}}}``; ``--write`` merges that into ``benchmarks/results.json``,
+and draws the table of ``docs/offline.md`` from it. Finished runs are kept in ``--folder``: what was stopped
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,11 +40,21 @@ from cogment_lab.humans.simulated import SimulatedHuman
 ENVS = ("Pendulum-v1", "LunarLanderContinuous-v3")
 DATASETS = ("expert", "mixed", "human-like")
 ALGORITHMS: dict[str, Callable[..., Any]] = {"BC": BC, "AWAC": AWAC, "TD3+BC": TD3BC, "CQL": CQL, "IQL": IQL}
-OPTIONS: dict[str, dict[str, Any]] = {"IQL": {"expectile": 0.8}, "TD3+BC": {"policy_delay": 1}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "IQL": {"expectile": 0.8},
+    "TD3+BC": {"policy_delay": 1, "normalize": False},
+}
 """Where they differ from the defaults, for all data sets; every actor gets as many updates as BC's."""
+
+Results = dict[str, dict[str, dict[str, list[float]]]]
 
 MIXED_ERRORS = (0.0, 0.3, 0.6, 1.0)
 TRIALS = 48
+RESULTS = Path(__file__).with_name("results.json")
+DOCUMENT = Path(__file__).parents[1] / "docs" / "offline.md"
+MARKS = "<!-- written by benchmarks/offline.py -->\n", "<!-- up to here -->\n"
+CORL = {"BC": 50.4, "AWAC": 67.7, "TD3+BC": 76.5, "CQL": 78.3, "IQL": 81.6}
+"""Published averages over D4RL's locomotion tasks (Tarasov et al. 2023, arXiv:2210.07105)."""
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 10: 2.262}
 """Student's t for the mean of so many seeds."""
 
@@ -84,23 +96,47 @@ def record(env_id: str, kind: str, path: Path) -> None:
     unfinished.rename(path)
 
 
-def play(env_id: str, act: Callable[[Any], Any], trials: int = 10) -> float:
-    """Return the mean return from starts that are the same for everybody."""
-    env = gym.make(env_id)
-    returns = []
-    for trial in range(trials):
-        observation, _ = env.reset(seed=10_000 + trial)
-        total, over = 0.0, False
-        while not over:
-            observation, reward, terminated, truncated, _ = env.step(act(observation))
-            total, over = total + float(reward), terminated or truncated
-        returns.append(total)
-    env.close()
-    return statistics.fmean(returns)
+def play(env_id: str, act: Callable[[Any], Any], starts: Iterable[int] = range(10)) -> float:
+    """Return the mean return from starts that are the same for everybody.
+
+    Args:
+        env_id: Of the environment.
+        act: Takes ``(n, *shape)`` observations of trials that go on side by side, returns ``n`` actions.
+        starts: Numbers of trials.
+    """
+    going = {start: gym.make(env_id) for start in starts}
+    seen = {start: env.reset(seed=10_000 + start)[0] for start, env in going.items()}
+    returns = dict.fromkeys(going, 0.0)
+    while going:
+        actions = act(np.stack([seen[start] for start in going]))
+        for (start, env), action in zip(list(going.items()), actions, strict=True):
+            seen[start], reward, terminated, truncated, _ = env.step(action)
+            returns[start] += float(reward)
+            if terminated or truncated:
+                going.pop(start).close()
+    return statistics.fmean(returns.values())
+
+
+def player_return(env_id: str, errors: float) -> float:
+    """Return the mean return of the scripted policy with a share of random actions."""
+    act = erring(env_id, errors, 99)
+    # One after the other: the random actions of one trial follow those of the last.
+    return statistics.fmean(
+        play(env_id, lambda observations: [act(one) for one in observations], [start]) for start in range(10)
+    )
 
 
 def learn(env_id: str, kind: str, name: str, seed: int, folder: Path, steps: int) -> float:
-    """Return the mean return of an algorithm's policies at 80, 90 and 100 % of the steps."""
+    """Return the mean return of an algorithm's policies at 80, 90 and 100 % of the steps.
+
+    What was measured is kept in ``folder``, and not measured again.
+    """
+    options = OPTIONS.get(name, {})
+    cell = folder / "cells" / f"{env_id}-{kind}-{name}-{seed}-{steps}.json"
+    if cell.exists():
+        kept = json.loads(cell.read_text())
+        if kept["options"] == options:
+            return float(kept["return"])
     torch.set_num_threads(1)
     model = ALGORITHMS[name](
         "MlpPolicy",
@@ -110,13 +146,18 @@ def learn(env_id: str, kind: str, name: str, seed: int, folder: Path, steps: int
         seed=seed,
         device="cpu",
         policy_kwargs={"net_arch": [64, 64], "optimizer_kwargs": {"fused": True}},
-        **OPTIONS.get(name, {}),
+        **options,
     )
     returns = []
     for share in (0.8, 0.1, 0.1):
         model.learn(round(share * steps), reset_num_timesteps=False)
-        returns.append(play(env_id, lambda observation: model.predict(observation, deterministic=True)[0]))
-    return statistics.fmean(returns)
+        returns.append(play(env_id, lambda observations: model.predict(observations, deterministic=True)[0]))
+    mean = statistics.fmean(returns)
+    cell.parent.mkdir(exist_ok=True)
+    unfinished = cell.with_suffix(".part")
+    unfinished.write_text(json.dumps({"return": mean, "options": options}))
+    unfinished.replace(cell)
+    return mean
 
 
 def interval(values: list[float]) -> list[float]:
@@ -126,11 +167,46 @@ def interval(values: list[float]) -> list[float]:
     return [round(statistics.fmean(values), 1), round(half, 1)]
 
 
+def table(results: Results) -> str:
+    """Return the table of the document: a row per data set, and the published averages."""
+    lines = [
+        f"| environment, data | {' | '.join(ALGORITHMS)} |",
+        f"|---|{'---|' * len(ALGORITHMS)}",
+    ]
+    for env_id in (env_id for env_id in ENVS if env_id in results):
+        for kind in (kind for kind in DATASETS if kind in results[env_id]):
+            scores = results[env_id][kind]
+            best = max(scores, key=lambda name: scores[name][0])
+            shown = [
+                "not measured" if name not in scores else "{:.1f} ± {:.1f}".format(*scores[name])
+                for name in ALGORITHMS
+            ]
+            cells = [
+                f"**{text}**" if name == best else text for name, text in zip(ALGORITHMS, shown, strict=True)
+            ]
+            lines.append(f"| {env_id}, {kind} | {' | '.join(cells)} |")
+    lines.append(f"| published: D4RL locomotion | {' | '.join(str(CORL[name]) for name in ALGORITHMS)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(results: Results) -> None:
+    """Merge results into those that were kept, and draw the document's table anew."""
+    kept: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for env_id, of_env in results.items():
+        for kind, scores in of_env.items():
+            kept.setdefault(env_id, {}).setdefault(kind, {}).update(scores)
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    before, rest = DOCUMENT.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    DOCUMENT.write_text(f"{before}{MARKS[0]}{table(kept)}{MARKS[1]}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
+    parser.add_argument("--write", action="store_true", help="write results.json and docs/offline.md")
     parser.add_argument("--steps", type=int, default=5000, help="gradient steps (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, choices=(1, *T_95), help="(default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default %(default)s)")
@@ -140,10 +216,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/offline"), help="for the data sets")
     args = parser.parse_args()
     begin = time.perf_counter()
-    results: dict[str, dict[str, dict[str, list[float]]]] = {}
+    results: Results = {}
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
         for env_id in args.envs:
-            low, high = (play(env_id, erring(env_id, errors, 99)) for errors in (1.0, 0.0))
+            low, high = player_return(env_id, 1.0), player_return(env_id, 0.0)
             print(f"{env_id}: random {low:.0f}, scripted expert {high:.0f}", flush=True)
             for kind in args.datasets:
                 record(env_id, kind, args.folder / f"{env_id}-{kind}.db")
@@ -157,6 +233,8 @@ def main() -> None:
                     mean, half = scores[name]
                     seconds = time.perf_counter() - begin
                     print(f"  {kind:11} {name:7} {mean:7.1f} ± {half:5.1f}   ({seconds:.0f} s)", flush=True)
+    if args.write:
+        write(results)
     if args.json:
         print(json.dumps(results))
     sys.stdout.flush()

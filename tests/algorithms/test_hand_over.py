@@ -136,6 +136,40 @@ def test_a_warm_critic_keeps_what_was_cloned(store):
     assert score(warm.learn(300)) > -5.0
 
 
+def test_cal_ql_goes_on_holding_values_back_on_line(store):
+    def gap_after(hold):
+        model = online(SAC, learning_rate=1e-3)
+        torch.manual_seed(0)
+        offline(CalQL, store, 100).into(model, hold=hold)
+        model.learn(100)
+        observations = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (200, 2)).astype(np.float32))
+        with torch.no_grad():
+            tried = torch.cat(model.critic(observations, model.actor(observations)), 1)
+            extreme = torch.cat(model.critic(observations, torch.ones(200, 1)), 1)
+        return float((extreme - tried).mean())
+
+    assert gap_after(None) < gap_after(0)
+
+
+def test_the_regulariser_fades_and_leaves(store):
+    model = online(SAC)
+    offline(IQL, store).into(model, warm_up=0, hold=7)
+    hooks = model.critic.optimizer._optimizer_step_pre_hooks
+    assert len(hooks) == 1
+    model.learn(8)
+    assert not hooks
+
+
+def test_only_critics_of_actions_can_be_held(store, tmp_path):
+    with pytest.raises(ConfigurationError, match="hold=5"):
+        offline(BC, store, 1, actor_of=PPO).into(online(PPO), warm_up=1, hold=5)
+    offline(CalQL, store, 1).save(tmp_path / "cal_ql.zip")
+    loaded = CalQL.load(tmp_path / "cal_ql.zip")
+    with pytest.raises(ConfigurationError, match="set_data"):
+        loaded.into(online(SAC), hold=5)
+    loaded.into(online(SAC))
+
+
 def test_values_of_ppo_are_fitted_to_the_returns(store):
     model = online(PPO)
     offline(BC, store, actor_of=PPO).into(model, warm_up=400)

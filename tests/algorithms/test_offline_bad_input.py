@@ -1,0 +1,96 @@
+"""Data from which an algorithm cannot learn are refused, with what to do instead."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
+
+import cogment_lab
+from cogment_lab.errors import ConfigurationError
+from cogment_lab.humans.scripted import scripted_policy
+
+CONTINUOUS = [IQL, TD3BC, AWAC, CQL, CalQL]
+EVERY = [BC, *CONTINUOUS]
+
+
+@pytest.fixture
+def store():
+    with cogment_lab.TrialStore(":memory:") as records:
+        yield records
+
+
+@pytest.mark.parametrize("algorithm", [*EVERY, DiscreteCQL])
+def test_an_empty_store(algorithm, store):
+    with pytest.raises(ConfigurationError, match="to learn from"):
+        algorithm("MlpPolicy", store)
+
+
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_arrays_without_a_step(algorithm, bandit, box_spaces):
+    with pytest.raises(ConfigurationError, match="holds no step"):
+        algorithm("MlpPolicy", bandit(0), env=box_spaces)
+
+
+@pytest.mark.parametrize("algorithm", [*EVERY, DiscreteCQL])
+def test_trials_of_several_spaces(algorithm, store):
+    for env_id in ("Pendulum-v1", "CartPole-v1"):
+        cogment_lab.run(env_id, scripted_policy(env_id), 1, seed=1, store=store)
+    with pytest.raises(ConfigurationError, match=r"several spaces .* choose with query"):
+        algorithm("MlpPolicy", store)
+
+
+@pytest.mark.parametrize("algorithm", CONTINUOUS)
+def test_discrete_actions_for_a_continuous_algorithm(algorithm, bandit, discrete_spaces):
+    with pytest.raises(ConfigurationError, match="use BC, or DiscreteCQL"):
+        algorithm("MlpPolicy", bandit(20, discrete=True), env=discrete_spaces)
+
+
+def test_continuous_actions_for_the_discrete_algorithm(bandit, box_spaces):
+    with pytest.raises(ConfigurationError, match="use BC, IQL, TD3BC, AWAC, CQL or CalQL"):
+        DiscreteCQL("MlpPolicy", bandit(20), env=box_spaces)
+
+
+@pytest.mark.parametrize("algorithm", EVERY)
+@pytest.mark.parametrize("column", ["observations", "next_observations", "actions", "rewards"])
+def test_nan_says_where(algorithm, column, bandit, box_spaces):
+    data = bandit(20)
+    data[column] = data[column].copy()
+    data[column][7] = np.nan
+    with pytest.raises(ConfigurationError, match=rf"{column} has NaN .* first in step 7"):
+        algorithm("MlpPolicy", data, env=box_spaces)
+
+
+class Pictures:
+    observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+
+class PicturesAndButtons(Pictures):
+    action_space = gym.spaces.Discrete(3)
+
+
+def pictures(n, bandit, **kwargs):
+    seen = np.zeros((n, 36, 36, 3), np.uint8)
+    return {**bandit(n, **kwargs), "observations": seen, "next_observations": seen}
+
+
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_pictures_for_layers_that_would_flatten_them(algorithm, bandit):
+    with pytest.raises(ConfigurationError, match="'CnnPolicy'"):
+        algorithm("MlpPolicy", pictures(4, bandit), env=Pictures())
+
+
+def test_pictures_for_the_discrete_algorithm(bandit):
+    with pytest.raises(ConfigurationError, match="'CnnPolicy'"):
+        DiscreteCQL("MlpPolicy", pictures(4, bandit, discrete=True), env=PicturesAndButtons())
+
+
+def test_numbers_for_layers_of_pictures(bandit, box_spaces):
+    with pytest.raises(ConfigurationError, match="'MlpPolicy'"):
+        IQL("CnnPolicy", bandit(4), env=box_spaces)
+
+
+@pytest.mark.parametrize("algorithm", [TD3BC, IQL])
+def test_pictures_are_learned_from_by_their_own_policy(algorithm, bandit):
+    model = algorithm("CnnPolicy", pictures(4, bandit), env=Pictures(), batch_size=2, device="cpu", seed=1)
+    assert model.learn(1).predict(Pictures.observation_space.sample())[0].shape == (1,)
