@@ -250,7 +250,7 @@ def test_half_of_each_batch_is_stored_steps(
         assert int((buffer.sample(16).rewards == 50.0).sum()) == 8
     assert len(buffer.sample(16).rewards) == 16
     model.save_replay_buffer("buffer.pkl")
-    model.load_replay_buffer("buffer.pkl")
+    model.load_replay_buffer("buffer.pkl", truncate_last_traj=False)
     again: Any = model.replay_buffer
     assert again.stored.size() == STEPS and len(again.sample(16).rewards) == 16
     model.learn(10, reset_num_timesteps=False)
