@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cogment_lab._version import __version__
-from cogment_lab.errors import CogmentLabError
+from cogment_lab.errors import CogmentLabError, ConfigurationError
 
 __all__ = ["app", "main"]
 
@@ -142,8 +142,18 @@ def serve(
     public_url: Annotated[str | None, typer.Option(help="Address that people use, behind a proxy.")] = None,
     token: Annotated[str | None, typer.Option(help="Fixed token: links outlive a restart.")] = None,
     origin: Annotated[list[str] | None, typer.Option(help="Further web origin that may open seats.")] = None,
+    study: Annotated[Path | None, typer.Option(help="A study's YAML file, to serve its pages too.")] = None,
 ) -> None:
     """Serve a store's page: the lobby, with the seats of every training on that store, and its trials."""
+    if study is not None:
+        from cogment_lab.cli.study_serve import serve_study
+
+        if token is not None or origin:
+            raise ConfigurationError(
+                "a study makes its own tokens and has one origin: leave --token and --origin"
+            )
+        serve_study(study, store=store, port=port, host=host, public_url=public_url)
+        return
     from cogment_lab.cli.serve import run_serve
 
     run_serve(store, port=port, host=host, public_url=public_url, token=token, origins=tuple(origin or ()))
@@ -430,6 +440,17 @@ def study_check(file: Annotated[Path, _STUDY]) -> None:
     from cogment_lab.cli.study import check_study
 
     check_study(file)
+
+
+@study_app.command("status")
+def study_status(
+    file: Annotated[Path, _STUDY],
+    store: Annotated[Path, typer.Option(help="The study's store.")],
+) -> None:
+    """Say how many people are where in a study."""
+    from cogment_lab.cli.study import show_progress
+
+    show_progress(file, store)
 
 
 @study_app.command("export")

@@ -1,7 +1,8 @@
-"""``cogmentlab study check``, ``export`` and ``forget``: a study's file, its data, who shall not be in it."""
+"""``cogmentlab study check``, ``status``, ``export``, ``forget``: a study's file, its people, their data."""
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from cogment_lab.studies.export import export_study
 from cogment_lab.studies.factory import load_factory
 from cogment_lab.studies.ledger import StudyLedger
 
-__all__ = ["check_study", "export_data", "forget_participant"]
+__all__ = ["check_study", "export_data", "forget_participant", "show_progress"]
+
+_STATUSES = ("active", "complete", "declined", "abandoned")
 
 
 def check_study(file: Path) -> None:
@@ -35,6 +38,27 @@ def check_study(file: Path) -> None:
     table.add_row("at once", f"{study.max_sessions} people; idle after {study.idle_timeout:g} s")
     table.add_row("session", study.session)
     Console().print(table)
+
+
+def show_progress(file: Path, store: Path) -> None:
+    """Say how many people are where in a study.
+
+    Raises:
+        StudyFileError: the file cannot be used.
+        StoreError: the store does not exist, or cannot be read.
+    """
+    study = read_study(file)
+    with open_existing(store), closing(StudyLedger(store, study)) as ledger:
+        people = ledger.people()
+        counts = ledger.overview()
+    table = Table("condition", *_STATUSES, title=f"{study.title} ({study.name})")
+    for condition, statuses in counts.items():
+        table.add_row(condition, *(str(statuses.get(each, 0)) for each in _STATUSES))
+    console = Console()
+    console.print(table)
+    waiting = Counter(person.step for person in people if person.status == "active")
+    steps = ", ".join(f"{waiting[step]} at {step}" for step in study.steps if waiting[step])
+    console.print(f"{len(people)} people; of the active ones {steps or 'nobody is left'}", highlight=False)
 
 
 def export_data(file: Path, store: Path, folder: Path) -> None:

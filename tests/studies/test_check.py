@@ -1,10 +1,12 @@
 """``cogmentlab study check`` says what a study is, or what keeps it from being one."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from cogment_lab.cli.main import main
+from cogment_lab.studies import StudyLedger, read_study
 
 STUDY = """
 name: pilot
@@ -59,3 +61,40 @@ def test_what_is_wrong_is_said_and_the_exit_status_tells(
 ) -> None:
     assert check(tmp_path, text, monkeypatch) == 1
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["cogmentlab", *(str(each) for each in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_status_counts_people_by_condition_and_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    with contextlib.closing(StudyLedger(tmp_path / "study.db", read_study(path))) as ledger:
+        ledger.advance(ledger.join()[0], "consent", {"agreed": True})
+        ledger.advance(ledger.join()[0], "consent", {"agreed": False})
+        ledger.join()
+    assert run(monkeypatch, "study", "status", path, "--store", tmp_path / "study.db") == 0
+    said = capsys.readouterr().out
+    assert "3 people; of the active ones 1 at consent, 1 at practice" in said
+    assert "shown" in said and "hidden" in said
+    assert run(monkeypatch, "study", "status", path, "--store", tmp_path / "nowhere.db") == 1
+
+
+def test_serve_takes_a_study_and_refuses_what_a_study_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        "cogment_lab.cli.study_serve.serve_study",
+        lambda file, *, store, port, host, public_url: served.append((file, store, port, host, public_url)),
+    )
+    assert run(monkeypatch, "serve", "a.db", "--study", "s.yaml", "--port", "0") == 0
+    assert served == [(Path("s.yaml"), Path("a.db"), 0, "127.0.0.1", None)]
+    assert run(monkeypatch, "serve", "a.db", "--study", "s.yaml", "--token", "12345678") == 1
+    assert "makes its own tokens" in capsys.readouterr().err.replace("\n", " ")
