@@ -46,9 +46,16 @@ bench: $(VENV)/.installed
 results: $(VENV)/.installed
 	$(BIN)/python benchmarks/offline.py --jobs 2 --write --datasets mixed --algorithms BC TD3+BC IQL $(ARGS)
 
-# The whole table (150 runs, an hour and more).
-results-long: $(VENV)/.installed
+# The whole table (150 runs, an hour and more), and d3rlpy's IQL on the same data in an environment of its own.
+results-long: $(VENV)/.installed runs/d3rlpy/.installed
 	$(BIN)/python benchmarks/offline.py --jobs 2 --write $(ARGS)
+	$(BIN)/python benchmarks/offline_d3rlpy.py export runs/offline/d3rlpy.npz
+	runs/d3rlpy/bin/python benchmarks/offline_d3rlpy.py learn runs/offline/d3rlpy.npz $(D3RLPY_ARGS)
+
+runs/d3rlpy/.installed:
+	$(PYTHON) -m venv runs/d3rlpy
+	runs/d3rlpy/bin/python -m pip install --quiet d3rlpy==2.8.1
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
