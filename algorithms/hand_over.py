@@ -247,7 +247,7 @@ def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: fl
         batch = buffer.sample(_HELD_STATES)
         values = th.cat(policy.critic(batch.observations, batch.actions), dim=1)
         gap = conservative_gap(policy.critic, policy.actor, batch, values, floor=True)
-        (weight * (1.0 - done / steps) * gap).backward()
+        (weight * (1.0 - done / steps) * gap).backward()  # type: ignore[no-untyped-call]
         done += 1
         if done >= steps:
             hook.remove()

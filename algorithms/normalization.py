@@ -28,7 +28,7 @@ class NormalizingExtractor(FlattenExtractor):
     std: th.Tensor
 
     def __init__(self, observation_space: spaces.Space[Any]) -> None:
-        super().__init__(observation_space)  # type: ignore[arg-type]
+        super().__init__(observation_space)
         self.register_buffer("mean", th.zeros(self.features_dim))
         self.register_buffer("std", th.ones(self.features_dim))
 
