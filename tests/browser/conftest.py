@@ -27,6 +27,8 @@ _ARGUMENTS = [
 ]
 
 expect.set_options(timeout=30_000)  # a loaded machine paints late
+UNWATCHED = 0.002
+"""Seconds between ticks: a trial at full speed would take the processor that the browser needs."""
 
 
 @pytest.fixture(scope="module")  # Playwright runs an event loop in this thread, which others need free
@@ -70,7 +72,7 @@ class Trainer:
 
     def _run(self) -> None:
         self.env.reset(seed=4)
-        while not self.stopped.is_set():
+        while not self.stopped.wait(UNWATCHED):
             self.before_step()
             _, _, terminated, truncated, info = self.env.step(0)
             if "stop" in info.get("requests", ()):
@@ -158,7 +160,7 @@ class Stage:
         zero = self.env.action_space.sample()
         self.env.reset(seed=4)
         try:
-            while not self._stopped.is_set():
+            while not self._stopped.wait(UNWATCHED):
                 *_, terminated, truncated, info = self.env.step(zero)
                 self.executed.append(info["executed_action"] if info["is_intervention"] else None)
                 if terminated or truncated:
