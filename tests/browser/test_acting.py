@@ -178,6 +178,17 @@ def test_what_a_person_remaps_is_remembered(play: Any) -> None:
     expect(page.locator("#keys button").first).to_have_class("lit")
 
 
+def goes_on_after_a_press(stage: Any) -> bool:
+    """Press a key; return whether its action goes on without it (a machine that stood still releases all)."""
+    stage.page.keyboard.press("ArrowUp", delay=200)
+    stage.status("s.pressed === null")
+    after = len(stage.executed)
+    deadline = time.monotonic() + 4
+    while stage.executed[after:].count(2) < 5 and time.monotonic() < deadline:
+        stage.page.wait_for_timeout(20)
+    return stage.executed[after:].count(2) >= 5
+
+
 def test_a_person_chooses_what_nothing_held_means_and_that_the_trial_waits(play: Any) -> None:
     stage = play("LunarLander-v3")
     page = stage.page
@@ -186,11 +197,9 @@ def test_a_person_chooses_what_nothing_held_means_and_that_the_trial_waits(play:
     stage.status("s.settings.idle === 'repeat'")
     page.keyboard.press("Escape")
     page.keyboard.down("Space")
-    page.keyboard.press("ArrowUp", delay=200)
-    stage.does(lambda action: action == 2)
-    stage.page.wait_for_timeout(300)
-    assert stage.executed[-1] == 2, "it goes on as before"
+    assert any(goes_on_after_a_press(stage) for _ in range(10)), "it goes on as before"
     page.keyboard.up("Space")
+    stage.status("s.phase === 'autonomous'")
     page.select_option("#wait", "yes")
     stage.status("s.settings.wait === true")
     page.keyboard.press("Escape")
