@@ -188,12 +188,30 @@ class KeyMap:
 
     def label(self, action: Action) -> str:
         """Return what a person calls ``action``: ``"main engine"``, or its number or vector."""
+        return self._word(action) or _value_text(action)
+
+    def _word(self, action: Action | None) -> str | None:
         if self.noop is not None and _equal(action, self.noop):
             return self.noop_label
         for keys, label in self.labels.items():
             if _equal(action, self.bindings[keys]):
                 return label
-        return _value_text(action)
+        return None
+
+    def with_words_of(self, other: KeyMap) -> KeyMap:
+        """Return this map, with ``other``'s words for the actions that have none here.
+
+        Args:
+            other: A map over the same space, such as the shipped one of the environment.
+        """
+        labels = {keys: other._word(action) for keys, action in self.bindings.items()}
+        noop_label = self.noop_label if self.noop_label != _NOOP else other._word(self.noop) or _NOOP
+        return dataclasses.replace(
+            self,
+            labels={keys: label for keys, label in labels.items() if label} | self.labels,
+            noop_label=noop_label,
+            axes=self.axes or other.axes,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return KEYMAP of the seat page's protocol."""

@@ -357,6 +357,23 @@ def test_labels_are_the_words_of_the_environment() -> None:
     assert [keymap.label(action) for action in range(4)] == ["engines off", "left", "main engine", "right"]
 
 
+def test_own_keys_keep_the_words_of_the_environment() -> None:
+    shipped = keymap_for("LunarLander-v3", spaces.Discrete(4))
+    own = KeyMap.from_any(["no-op", "KeyA", "KeyW", "KeyD"], spaces.Discrete(4)).with_words_of(shipped)
+    assert [own.label(action) for action in range(4)] == ["engines off", "left", "main engine", "right"]
+    bare = KeyMap.from_any({"KeyA": 0, "KeyB": 3}, spaces.Discrete(4)).with_words_of(shipped)
+    assert [bare.label(action) for action in range(4)] == ["engines off", "1", "2", "right"]
+
+
+def test_own_words_outrank_those_of_the_environment() -> None:
+    space = spaces.Discrete(4)
+    own = KeyMap(
+        {frozenset({"KeyW"}): 2}, space, noop=0, labels={frozenset({"KeyW"}): "lift"}, noop_label="fall"
+    )
+    named = own.with_words_of(keymap_for("LunarLander-v3", space))
+    assert [named.label(action) for action in (0, 2)] == ["fall", "lift"]
+
+
 def test_an_action_without_a_name_is_labelled_by_its_value() -> None:
     keymap = keymap_for("LunarLanderContinuous-v3", BOX)
     assert keymap.label(np.array([1, 0], np.float32)) == "main engine"

@@ -106,7 +106,9 @@ class WebSeat:
         """
         space = trial.action_space
         given = self._given_keymap
-        keymap = keymap_for(trial.env_id, space) if given is None else KeyMap.from_any(given, space)
+        keymap = keymap_for(trial.env_id, space)
+        if given is not None:
+            keymap = KeyMap.from_any(given, space).with_words_of(keymap)
         claim = Claim(self.folder / f"{self.name}.lock", self.name, trial.env_id)
         self._claim = claim
         self._memory = SeatMemory(self.folder / f"{self.name}.seat")
