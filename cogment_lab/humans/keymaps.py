@@ -208,7 +208,7 @@ class KeyMap:
         noop_label = self.noop_label if self.noop_label != _NOOP else other._word(self.noop) or _NOOP
         return dataclasses.replace(
             self,
-            labels={keys: label for keys, label in labels.items() if label} | self.labels,
+            labels={**{keys: label for keys, label in labels.items() if label}, **self.labels},
             noop_label=noop_label,
             axes=self.axes or other.axes,
         )

@@ -102,9 +102,22 @@ class FileDatabase:
         if self._pid != os.getpid():
             self._leave_to_parent()
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._close()
+
+    def abandon(self) -> None:
+        """Let go of the connection unless it is in use: garbage may be collected in the midst of a query."""
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        elif self._lock.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _is_open(self) -> bool:
         """Open the file, anew if it was replaced; return whether there is one."""

@@ -6,6 +6,8 @@ import json
 import sqlite3
 import time
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,12 @@ class _OpenTrial:
 
     def __init__(self, begun: Begun) -> None:
         self.begun = begun
+        self._rewards: dict[str, float] = {}
+
+    def add_rewards(self, agent: str, rewards: list[float]) -> None:
+        """Add an agent's next rewards one by one: the sum must not depend on where a chunk ended."""
+        self._rewards[agent] = reduce(add, rewards, self._rewards.get(agent, 0.0))
+        self.total_reward = sum(self._rewards[name] for name in sorted(self._rewards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +210,11 @@ class StreamLedger:
         ends = np.append(starts[1:], len(table)) - 1
         numbers = trials[starts].tolist()
         ticks = (table["tick"][ends] + 1).tolist()
-        with np.errstate(invalid="ignore"):  # a reward may be infinite
-            rewards = np.add.reduceat(table["reward"], starts).tolist()
+        rewards = table["reward"].tolist()
         terminated = np.logical_or.reduceat(table["terminated"], starts).tolist()
         truncated = np.logical_or.reduceat(table["truncated"], starts).tolist()
-        for number, n_ticks, reward, is_terminated, is_truncated in zip(
-            numbers, ticks, rewards, terminated, truncated, strict=True
+        for number, n_ticks, start, end, is_terminated, is_truncated in zip(
+            numbers, ticks, starts.tolist(), ends.tolist(), terminated, truncated, strict=True
         ):
             trial = self._open.get(number)
             if trial is None:
@@ -216,7 +223,7 @@ class StreamLedger:
             if counts_all:
                 if n_ticks > trial.n_ticks:
                     trial.n_ticks = n_ticks
-                trial.total_reward += reward
+                trial.add_rewards(agent, rewards[start : end + 1])
             if is_terminated:
                 trial.terminated = True
             if is_truncated:

@@ -42,8 +42,10 @@ def attach(key: str, queue: StreamQueue, max_bytes: int | None) -> None:
     """
     with _lock:
         _register_exit_hooks()
-        _start(key).attach(queue)
+        writer = _writer_of(key)
+        writer.attach(queue)
         _queues.add(queue)
+    writer.start()
     if max_bytes is not None and queue.writer is not None:
         queue.writer.limit_size(max_bytes)
 
@@ -52,7 +54,9 @@ def pin(key: str) -> StoreWriter:
     """Return the writer of a store in memory; it lives until :func:`close_pinned`."""
     with _lock:
         _pinned.add(key)
-        return _start(key)
+        writer = _writer_of(key)
+    writer.start()
+    return writer
 
 
 def find_writer(key: str) -> StoreWriter | None:
@@ -86,10 +90,12 @@ def _settle(writer: StoreWriter, seconds: float) -> None:
 
 
 def unpin(key: str) -> StoreWriter | None:
-    """Let the writer of a store in memory end, and the store with it, without waiting for that."""
-    with _lock:
-        _pinned.discard(key)
-        writer = _writers.get(key)
+    """Let the writer of a store in memory end, and the store with it, without waiting for that.
+
+    It takes no lock, as it is called while garbage is collected: in any thread, between any two bytecodes.
+    """
+    _pinned.discard(key)
+    writer = _writers.get(key)
     if writer is not None:
         for queue in writer.queues():
             queue.closed = True
@@ -111,7 +117,12 @@ def keep_for_ever(inherited: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
-def _start(key: str) -> StoreWriter:
+def _writer_of(key: str) -> StoreWriter:
+    """Return the writer of a store, new if there is none.
+
+    Its thread is for the caller to start, without the lock: a starting thread may collect garbage before it
+    says that it runs, and so wait for whoever waits for it.
+    """
     writer = _writers.get(key)
     path = MEMORY if key.startswith(MEMORY) else key
     # A new stream makes a new attempt where an earlier one has failed.

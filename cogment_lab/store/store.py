@@ -94,8 +94,8 @@ class TrialStore:
         else:
             check_file_system(self.path)
             check_header(self.path)
-            self._database = FileDatabase(self.path)
-            weakref.finalize(self, self._database.close)
+            self._database = database = FileDatabase(self.path)
+            weakref.finalize(self, database.abandon)
         self._catalog = TrialCatalog(self._database, self.path)
         self._chunks = ChunkSource(self._database, self.path)
         self.labels = Labels(self._database, self._catalog)

@@ -87,9 +87,16 @@ class StoreWriter:
         self._lock = threading.Lock()
         self.is_finished = False
         self._thread = threading.Thread(target=self._run, name=f"cogment_lab store {path}", daemon=True)
-        self._thread.start()
+        self._is_started = False
 
     # --- called by other threads ---
+
+    def start(self) -> None:
+        """Start the thread, unless somebody has."""
+        with self._lock:
+            starts, self._is_started = not self._is_started, True
+        if starts:
+            self._thread.start()
 
     def attach(self, queue: StreamQueue) -> None:
         """Write what is put into this queue from now on (the caller holds the registry's lock)."""

@@ -334,6 +334,22 @@ def test_progress_is_known_while_nothing_is_kept(store: TrialStore) -> None:
     assert len(store.load("a")["gym"]) == 0
 
 
+def test_a_return_does_not_depend_on_when_the_writer_wrote(store: TrialStore) -> None:
+    rewards = np.random.default_rng(0).normal(size=(2, 300)).tolist()
+    agents: dict[str, Any] = {name: AgentSpec(OBSERVATION_SPACE, ACTION_SPACE) for name in ("black", "white")}
+    stream = store.open_stream(make_spec(**agents))
+    for trial_id, pause in (("at once", 1000), ("in parts", 7)):
+        begin(stream, trial_id)
+        for number in range(300):
+            for name, column in zip(agents, rewards, strict=True):
+                stream.recorder(name).append(make_tick(number, reward=column[number]))
+            if number % pause == pause - 1:
+                store.flush()
+        stream.end(state="ENDED", end_reason="terminated", last_observations={})
+    one_by_one = [float(np.cumsum(column)[-1]) for column in rewards]
+    assert store.info("at once").total_reward == store.info("in parts").total_reward == sum(one_by_one)
+
+
 # --- several agents ---
 
 
