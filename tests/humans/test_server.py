@@ -54,6 +54,14 @@ def test_the_lobby_says_who_sits_where(page: WebUI, loop: Any) -> None:
         assert seat()["viewers"] == 2
 
 
+@pytest.mark.parametrize(("path", "back"), [("/trials", '"./lobby"'), ("/a/b/<i>", '"./../../lobby"')])
+def test_an_address_without_a_page_leads_back(page: WebUI, path: str, back: str) -> None:
+    shown = httpx.get(base(page) + path, headers={"Accept": "text/html,*/*"})
+    assert shown.status_code == 404 and back in shown.text and "<i>" not in shown.text
+    told = httpx.get(base(page) + path)
+    assert told.status_code == 404 and "nothing" in told.json()["error"]
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example"])
 def test_a_form_on_a_foreign_page_writes_nothing(page: WebUI, origin: str) -> None:
     for path in ("/", "/api/seats", "/api/lobby", "/lobby"):

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Header, WebSocket
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi import FastAPI, Header, Request, WebSocket
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from cogment_lab.humans.web import lookback
@@ -42,6 +42,7 @@ def make_app(config: PageConfig) -> FastAPI:
         await asyncio.to_thread(shelf.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_exception_handler(404, _nothing_here)
     app.add_middleware(Guard, allows_origin=config.allows_origin, headers=tuple(config.headers.items()))
 
     @app.get("/")
@@ -118,3 +119,12 @@ def make_app(config: PageConfig) -> FastAPI:
         app.include_router(lookback.make_router(config.store, config))
     app.mount("/site", StaticFiles(directory=_SITE), name="site")
     return app
+
+
+async def _nothing_here(request: Request, error: Exception) -> Response:
+    """Answer a browser by a page with a way back, a program by JSON."""
+    path = request.url.path
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"error": f"there is nothing at {path}"}, 404)
+    page = (_SITE / "missing.html").read_text(encoding="utf-8")
+    return HTMLResponse(page.replace('"./', f'"./{"../" * (path.count("/") - 1)}'), 404)
