@@ -103,6 +103,7 @@ def test_a_trial_shows_proposed_beside_executed(client: Any, trials: list[str]) 
     helped = [tick for tick, proposed in enumerate(shown["proposed"]) if proposed is not None]
     assert helped == [tick for tick, by in enumerate(shown["decided_by"]) if by == "teacher"] and helped
     assert "CORRECTING" in shown["phase"]
+    assert set(shown["executed"]) <= {"push left", "push right"}, "in the environment's words"
     later = client.get("/api/trial", params={"trial": trials[0], "start": 10}).json()
     assert later["ticks"] == [10, 11]
     assert client.get("/api/trial", params={"trial": trials[0], "start": 10**9}).json()["ticks"] == []

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from cogment_lab.errors import ConfigurationError
+from cogment_lab.humans.keymaps import keymap_for
 from cogment_lab.store import TrialInfo, TrialStore
 from cogment_lab.store.columns import value_at
 from cogment_lab.trial.sample import VERDICT
@@ -67,6 +70,8 @@ def show_trial(store: TrialStore, trial_id: str, agent: str, start: int) -> dict
     rows = slice(min(start, len(data)), stop)
     indices = range(*rows.indices(len(data)))
     helped = data.is_intervention[rows]
+    space = _space(store, info, agent)
+    word = _wording(info.env_id, space)
     return {
         **_summary(info),
         "agent": agent,
@@ -80,9 +85,9 @@ def show_trial(store: TrialStore, trial_id: str, agent: str, start: int) -> dict
         "rewards": data.rewards[rows],
         "phase": data.phase[rows],
         "decided_by": data.decided_by[rows],
-        "executed": [_text(value_at(data.actions, row)) for row in indices],
+        "executed": [word(value_at(data.actions, row)) for row in indices],
         "proposed": [
-            _text(value_at(data.proposed_actions, row)) if is_helped else None
+            word(value_at(data.proposed_actions, row)) if is_helped else None
             for row, is_helped in zip(indices, helped.tolist(), strict=True)
         ],
         "feedback": [
@@ -93,7 +98,7 @@ def show_trial(store: TrialStore, trial_id: str, agent: str, start: int) -> dict
             for each in store.events(trial_id)[:_MOST_TICKS]
         ],
         "fps": info.parameters.get("fps"),
-        "action_space": _text(_space(store, info, agent)),
+        "action_space": _text(space),
     }
 
 
@@ -137,6 +142,14 @@ def plain(value: Any) -> Any:
 def _space(store: TrialStore, info: TrialInfo, agent: str) -> Any:
     specs = store.agent_specs(env_id=info.env_id, agent=agent)
     return specs[-1].action_space if specs else ""
+
+
+def _wording(env_id: str, space: Any) -> Callable[[Any], str]:
+    """Return what writes an action out: ``"main engine"`` where the environment's actions have words."""
+    if not isinstance(space, gym.spaces.Discrete):
+        return _text
+    label = functools.cache(keymap_for(env_id, space).label)
+    return lambda action: label(int(action))
 
 
 def _matches(info: TrialInfo, search: str, env: str, state: str, verdict: str) -> bool:
