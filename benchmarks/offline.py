@@ -6,7 +6,7 @@ Data sets, each 48 trials of Pendulum-v1 or LunarLanderContinuous-v3, recorded t
 - ``mixed``: trials of four players from expert to random, by how many of their actions are random;
 - ``human-like``: an unskilled player, and a simulated person who takes over in danger, late and with errors.
 
-Every algorithm gets the same data, 64x64 networks, 5000 gradient steps of 256 with targets that move fast
+Every algorithm gets the same data, 64x64 networks, 10,000 gradient steps of 256 with targets that move fast
 (tau = 0.02, as there are so few), and 5 seeds. A run's score is the mean return of its policies at 80, 90 and
 100 % of the steps, each in 10 trials with the same starts for all. It is normalised as D4RL's are: 0 is the
 random player's return, 100 the scripted expert's. ``--json`` prints ``{env: {data: {algorithm: [mean,
@@ -42,7 +42,7 @@ DATASETS = ("expert", "mixed", "human-like")
 ALGORITHMS: dict[str, Callable[..., Any]] = {"BC": BC, "AWAC": AWAC, "TD3+BC": TD3BC, "CQL": CQL, "IQL": IQL}
 OPTIONS: dict[str, dict[str, Any]] = {
     "IQL": {"expectile": 0.8},
-    "TD3+BC": {"policy_delay": 1, "normalize": False},
+    "TD3+BC": {"policy_delay": 1},
 }
 """Where they differ from the defaults, for all data sets; every actor gets as many updates as BC's."""
 
@@ -207,7 +207,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
     parser.add_argument("--write", action="store_true", help="write results.json and docs/offline.md")
-    parser.add_argument("--steps", type=int, default=5000, help="gradient steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=10_000, help="gradient steps (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, choices=(1, *T_95), help="(default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default %(default)s)")
     parser.add_argument("--envs", nargs="+", default=ENVS, choices=ENVS)

@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("arrays", type=Path, help="the .npz")
     parser.add_argument("--env", default="Pendulum-v1")
     parser.add_argument("--folder", type=Path, default=Path("runs/offline"), help="of benchmarks/offline.py")
-    parser.add_argument("--steps", type=int, default=5000, help="gradient steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=10_000, help="gradient steps (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="(default %(default)s)")
     args = parser.parse_args()
     if args.task == "export":

@@ -123,10 +123,10 @@ def test_each_agent_of_a_trial_has_its_own_ticks(page: Page, ui: WebUI, store: P
     with cogment_lab.TrialStore(store) as records:
         (trial_id,) = cogment_lab.run(env, actors, 1, seed=3, store=records)
     page.goto(address(ui, f"trials?trial={trial_id}"))
-    expect(page.locator("#executed")).to_have_text("0")
+    expect(page.locator("#executed")).to_have_text("action 0")
     expect(page.locator("#reward")).to_have_text("1.000")
     page.locator("#agent").select_option("player_1")
-    expect(page.locator("#executed")).to_have_text("2")
+    expect(page.locator("#executed")).to_have_text("action 2")
     expect(page.locator("#reward")).to_have_text("-1.000")
     page.locator("#value").fill("0.5")
     page.locator("#value").press("Enter")
