@@ -27,11 +27,11 @@ from cogment_lab.trial.takeover import Phase
 if TYPE_CHECKING:
     from pettingzoo import AECEnv, ParallelEnv
 
-    from cogment_lab.store import TrialInfo
+    from cogment_lab.store import TrialInfo, TrialStore
     from cogment_lab.trial.recorder import Recorder
     from cogment_lab.trial.seat import Seat
 
-__all__ = ["PettingZooSpec", "is_pettingzoo", "run_trials"]
+__all__ = ["PettingZooSpec", "TrialOrigin", "is_pettingzoo", "run_trials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,21 @@ class PettingZooSpec:
         """Return the spec that a trial was recorded with, ``None`` if there was none."""
         noted = info.parameters.get("pettingzoo")
         return None if noted is None else cls(noted["kind"], noted["id"], dict(noted["kwargs"]))
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOrigin:
+    """Where the trials of an environment come from; it is found as the environment's ``trial_origin``.
+
+    Attributes:
+        store: Where they are recorded unless another store is named.
+        properties: Stored with each trial.
+        spec: How the environment is made, ``None`` where nobody knows.
+    """
+
+    store: TrialStore
+    properties: Mapping[str, str]
+    spec: PettingZooSpec | None
 
 
 def is_pettingzoo(env: object) -> bool:
@@ -217,8 +232,8 @@ def run_trials(
         actors: For each of ``env.possible_agents`` a policy, a seat or ``"web"``.
         trials: How many.
         seed: Seed of the first trial.
-        store: As in :func:`cogment_lab.make`. An agent's arrays hold its own decisions; in AEC trials with
-            the rewards summed since its previous one.
+        store: As in :func:`cogment_lab.make`; by default that of a branch is its parent's. An agent's arrays
+            hold its own decisions; in AEC trials with the rewards summed since its previous one.
         properties: Stored with each trial.
         fps: Ticks per second while a person plays.
 
@@ -228,9 +243,16 @@ def run_trials(
         EnvironmentCrashedError: the environment raised.
     """
     spec = env if isinstance(env, PettingZooSpec) else None
+    is_own = spec is not None
     if isinstance(env, PettingZooSpec):
         watched = any(isinstance(actor, str) for actor in actors.values())
         env = env.make(**({"render_mode": "rgb_array"} if watched else {}))
+    origin: TrialOrigin | None = getattr(env, "trial_origin", None)
+    properties = dict(properties or {})
+    if origin is not None:
+        spec = spec or origin.spec
+        properties.update(origin.properties)
+        store = origin.store if isinstance(store, str) and store == "auto" else store
     agents = list(env.possible_agents)
     if set(actors) != set(agents):
         raise ConfigurationError(f"actors={sorted(actors)}: this environment has the agents {sorted(agents)}")
@@ -238,7 +260,7 @@ def run_trials(
     env_id = str(metadata.get("name", type(env).__name__))
     rate = fps if fps is not None else float(metadata.get("render_fps") or 30.0)
     with ExitStack() as stack:
-        if spec is not None:
+        if is_own:
             stack.callback(env.close)
         seats = _seats(actors, agents, stack)
         recorder = _open_recorder(env, env_id, seats, store, rate, spec)
@@ -252,7 +274,7 @@ def run_trials(
                 action_space=env.action_space(agent),
                 observation_space=env.observation_space(agent),
                 fps=rate,
-                properties=dict(properties or {}),
+                properties=properties,
                 renderable=getattr(env, "render_mode", None) == "rgb_array",
                 draw=env.render,
             )
@@ -264,7 +286,7 @@ def run_trials(
         for number in range(trials):
             trial_id = f"{prefix}-{number}"
             trial_seed = seed if number == 0 and seed is not None else secrets.randbits(31)
-            _run_trial(env, roles, recorder, trial_id, trial_seed, dict(properties or {}))
+            _run_trial(env, roles, recorder, trial_id, trial_seed, properties)
             trial_ids.append(trial_id)
         return trial_ids
 
@@ -381,9 +403,9 @@ def _play_parallel(
 
 def _play_aec(env: Any, roles: Mapping[str, Role], trial_id: str, seed: int, last: dict[str, Any]) -> str:
     _guarded(trial_id, env.reset, seed=seed)
+    last.update({agent: env.observe(agent) for agent in env.agents})  # in a branch, some may be gone
     for agent, role in roles.items():
-        last[agent] = env.observe(agent)
-        role.begin(trial_id, seed, last[agent], env.infos.get(agent, {}))
+        role.begin(trial_id, seed, last.get(agent), env.infos.get(agent, {}))
     tick = 0
     any_truncated = False
     for agent in env.agent_iter():

@@ -10,21 +10,80 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.integrations.pettingzoo import PettingZooSpec
+from cogment_lab.integrations.pettingzoo_stage import Heard, stage_of
 from cogment_lab.integrations.replayed import (
     UNKNOWN,
     Divergence,
     ReplayedTick,
+    ancestry,
+    check_over,
     compare,
     recorded_observation,
 )
 
-from cogment_lab.errors import ConfigurationError, TrialStateError
+from cogment_lab.errors import ConfigurationError, ReplayDivergedError
 from cogment_lab.store.columns import value_at
 
 if TYPE_CHECKING:
     from cogment_lab.store import TrialData, TrialInfo, TrialStore
 
-__all__ = ["replay_agents"]
+__all__ = ["AgentsTrial", "execute", "load_agents", "make_again", "replay_agents"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AgentsTrial:
+    """A recorded trial of several agents, and what led to it.
+
+    Attributes:
+        info: The trial.
+        data: What each agent did.
+        start: The first of the line of branches that it is the last of, itself if it is no branch.
+        before: Each tick's actions, by agent, that led from there to its beginning.
+    """
+
+    info: TrialInfo
+    data: Mapping[str, TrialData]
+    start: TrialInfo
+    before: tuple[dict[str, Any], ...]
+
+    def actions(self, tick: int) -> dict[str, Any]:
+        """Return the actions of a tick, by agent."""
+        found = {}
+        for agent, data in self.data.items():
+            row = int(np.searchsorted(data.ticks, tick))
+            if row < len(data) and data.ticks[row] == tick:
+                found[agent] = value_at(data.actions, row)
+        return found
+
+
+def load_agents(store: TrialStore, trial_id: str) -> AgentsTrial:
+    """Return a trial with all its actions.
+
+    Raises:
+        ConfigurationError: actions are missing.
+        TrialNotFoundError: there is no such trial, or a branch's parent is gone.
+        TrialStateError: it still runs.
+    """
+    trial = _load(store, trial_id)
+    start, before = trial.info, list[dict[str, Any]]()
+    for parent, tick in ancestry(store, trial.info):
+        loaded = _load(store, parent.trial_id)
+        before[:0] = [loaded.actions(number) for number in range(tick)]
+        start = parent
+    return AgentsTrial(trial.info, trial.data, start, tuple(before))
+
+
+def _load(store: TrialStore, trial_id: str) -> AgentsTrial:
+    info = store.info(trial_id)
+    check_over(info)
+    data = store.load(trial_id)
+    n_acted = len({int(tick) for each in data.values() for tick in each.ticks})
+    if info.record not in ("full", "actions") or n_acted != info.n_ticks:
+        raise ConfigurationError(
+            f"trial {trial_id!r} has {n_acted} of its {info.n_ticks} ticks (record={info.record!r}, "
+            f"{info.state}): replay needs record='full' or 'actions'"
+        )
+    return AgentsTrial(info, data, info, ())
 
 
 def replay_agents(
@@ -37,27 +96,14 @@ def replay_agents(
 
     Raises:
         ConfigurationError: the environment cannot be made again, or actions are missing.
+        ReplayDivergedError: of a branch, other agents act in its parents than recorded.
         TrialStateError: the trial still runs.
     """
-    info = store.info(trial_id)
-    if info.state == "RUNNING":
-        raise TrialStateError(f"trial {trial_id!r} still runs: end it, or close its environment, first")
-    scripts = {agent: _Script(agent, data) for agent, data in store.load(trial_id).items()}
-    n_acted = len({int(tick) for script in scripts.values() for tick in script.data.ticks})
-    if info.record not in ("full", "actions") or n_acted != info.n_ticks:
-        raise ConfigurationError(
-            f"trial {trial_id!r} has {n_acted} of its {info.n_ticks} ticks (record={info.record!r}, "
-            f"{info.state}): replay needs record='full' or 'actions'"
-        )
-    with _environment(info, env, "rgb_array" if render else None) as inner:
-        if set(inner.possible_agents) != set(scripts):
-            raise ConfigurationError(
-                f"trial {trial_id!r} has the agents {', '.join(scripts)}, and this environment has "
-                f"{', '.join(inner.possible_agents)}: pass the one that it was recorded with as env="
-            )
-        execute = _execute_aec if hasattr(inner, "agent_iter") else _execute_parallel
-        for step in execute(inner, scripts, info, n_acted):
-            yield step if not render else _with_picture(step, inner)
+    trial = load_agents(store, trial_id)
+    made = make_again(trial, env, "rgb_array" if render else None)
+    with contextlib.nullcontext() if made is env else contextlib.closing(made):
+        for step in execute(made, trial, trial.info.n_ticks):
+            yield step if not render else _with_picture(step, made)
 
 
 @dataclass(slots=True)
@@ -80,102 +126,62 @@ class _Script:
         self.row += 1
         return action
 
-    def outcome(
-        self, observation: Any, reward: float, terminated: bool, truncated: bool, *, was_cut: bool
-    ) -> list[tuple[str, Any, Any]]:
-        """Return what to compare of the step that was taken last."""
+    def pairs(self, heard: Heard, *, was_cut: bool) -> list[tuple[str, Any, Any]]:
+        """Return what to compare of what the agent heard; before its first action only what it sees."""
+        pairs: list[tuple[str, Any, Any]] = [("observation", self.expected(), heard.observation)]
         row = self.row - 1
-        pairs: list[tuple[str, Any, Any]] = [
-            ("observation", self.expected(), observation),
-            ("reward", float(self.data.rewards[row]), float(reward)),
-            ("terminated", bool(self.data.terminated[row]), bool(terminated)),
-        ]
-        if not (was_cut and row == len(self.data) - 1):  # else the record was cut, not the environment
-            pairs.append(("truncated", bool(self.data.truncated[row]), bool(truncated)))
+        if row >= 0:
+            pairs += [
+                ("reward", float(self.data.rewards[row]), heard.reward),
+                ("terminated", bool(self.data.terminated[row]), heard.terminated),
+            ]
+            if not (was_cut and row == len(self.data) - 1):  # else the record was cut, not the environment
+                pairs.append(("truncated", bool(self.data.truncated[row]), heard.truncated))
         return [(f"{self.agent}'s {what}", recorded, replayed) for what, recorded, replayed in pairs]
 
 
-def _execute_parallel(
-    env: Any, scripts: Mapping[str, _Script], info: TrialInfo, n_ticks: int
-) -> Iterator[ReplayedTick]:
-    was_cut = info.end_reason not in ("terminated", "truncated")
-    observations, _ = env.reset(seed=info.seed, options=_options(info))
-    first = [
-        (f"{agent}'s observation", scripts[agent].expected(), observations[agent]) for agent in env.agents
-    ]
-    yield ReplayedTick(-1, observations, 0.0, False, False, None, compare(-1, first))
-    for tick in range(n_ticks):
-        acting = [agent for agent, script in scripts.items() if script.acts_at(tick)]
-        if set(acting) != set(env.agents):
-            yield _other_turn(tick, observations, sorted(acting), sorted(env.agents))
-            return
-        actions = {agent: scripts[agent].take() for agent in acting}
-        observations, rewards, terminations, truncations, _ = env.step(actions)
-        pairs = [
-            pair
-            for agent in acting
-            for pair in scripts[agent].outcome(
-                observations[agent], rewards[agent], terminations[agent], truncations[agent], was_cut=was_cut
+def execute(env: Any, trial: AgentsTrial, n_ticks: int) -> Iterator[ReplayedTick]:
+    """Yield the reset, then the first ``n_ticks`` ticks, until other agents act than recorded.
+
+    Raises:
+        ReplayDivergedError: of a branch, other agents act in its parents than recorded.
+    """
+    scripts = {agent: _Script(agent, data) for agent, data in trial.data.items()}
+    was_cut = trial.info.end_reason not in ("terminated", "truncated")
+    stage = stage_of(env)
+    stage.begin(trial.start.seed, trial.start.options)
+    for tick, actions in enumerate(trial.before):
+        if set(stage.acting()) != set(actions):
+            found = Divergence(tick, "turn", sorted(actions), sorted(stage.acting()))
+            raise ReplayDivergedError(
+                f"what led to trial {trial.info.trial_id!r} cannot be done again; {found}"
             )
-        ]
+        stage.act(actions)
+    first = [
+        (f"{agent}'s observation", scripts[agent].expected(), stage.observations[agent])
+        for agent in stage.acting()
+    ]
+    yield ReplayedTick(-1, dict(stage.observations), 0.0, False, False, None, compare(-1, first))
+    for tick in range(n_ticks):
+        recorded = [agent for agent, script in scripts.items() if script.acts_at(tick)]
+        acting = stage.acting()
+        if set(recorded) != set(acting):
+            # What follows means nothing.
+            turn = Divergence(tick, "turn", sorted(recorded), sorted(acting))
+            yield ReplayedTick(tick, dict(stage.observations), 0.0, False, False, None, turn)
+            return
+        heard = stage.act({agent: scripts[agent].take() for agent in recorded})
+        pairs = [pair for each in heard for pair in scripts[each.agent].pairs(each, was_cut=was_cut)]
+        is_over = not stage.acting()
         yield ReplayedTick(
             tick,
-            observations,
-            float(sum(rewards[agent] for agent in acting)),
-            all(terminations[agent] for agent in acting),
-            any(truncations[agent] for agent in acting),
+            dict(stage.observations),
+            sum((each.reward for each in heard if scripts[each.agent].row), 0.0),
+            is_over and any(each.terminated for each in heard),
+            is_over and any(each.truncated for each in heard),
             None,
             compare(tick, pairs),
         )
-
-
-def _execute_aec(
-    env: Any, scripts: Mapping[str, _Script], info: TrialInfo, n_ticks: int
-) -> Iterator[ReplayedTick]:
-    was_cut = info.end_reason not in ("terminated", "truncated")
-    env.reset(seed=info.seed, options=_options(info))
-    observations = {agent: env.observe(agent) for agent in env.agents}
-    agent = env.agent_selection
-    first = [(f"{agent}'s observation", scripts[agent].expected(), observations[agent])]
-    yield ReplayedTick(-1, observations, 0.0, False, False, None, compare(-1, first))
-    done = 0
-    while done < n_ticks:
-        agent = env.agent_selection if env.agents else ""
-        if not agent or not scripts[agent].acts_at(done):
-            acting = [name for name, script in scripts.items() if script.acts_at(done)]
-            yield _other_turn(done, dict(observations), acting, [agent] if agent else [])
-            return
-        env.step(scripts[agent].take())
-        tick, done = done, done + 1
-        # What came of it is known when an agent's turn comes; agents that are done make no tick.
-        reward, terminated, truncated, pairs = 0.0, False, False, []
-        while env.agents:
-            agent = env.agent_selection
-            observation, gained, is_over, is_cut, _ = env.last()
-            observations[agent] = observation
-            script = scripts[agent]
-            if script.row:
-                pairs += script.outcome(observation, gained, is_over, is_cut, was_cut=was_cut)
-            else:
-                pairs.append((f"{agent}'s observation", script.expected(), observation))
-            reward += float(gained)
-            terminated |= bool(is_over)
-            truncated |= bool(is_cut)
-            if not (is_over or is_cut):
-                break
-            env.step(None)
-        found = compare(tick, pairs)
-        yield ReplayedTick(tick, dict(observations), reward, terminated, truncated, None, found)
-
-
-def _other_turn(tick: int, observations: Any, recorded: list[str], replayed: list[str]) -> ReplayedTick:
-    """Return the tick at which others act than recorded: what follows means nothing."""
-    found = Divergence(tick, "turn", recorded, replayed)
-    return ReplayedTick(tick, observations, 0.0, False, False, None, found)
-
-
-def _options(info: TrialInfo) -> dict[str, Any] | None:
-    return None if info.options is None else dict(info.options)
 
 
 def _with_picture(step: ReplayedTick, env: Any) -> ReplayedTick:
@@ -188,22 +194,37 @@ def _with_picture(step: ReplayedTick, env: Any) -> ReplayedTick:
     )
 
 
-@contextlib.contextmanager
-def _environment(info: TrialInfo, source: Any, render_mode: str | None) -> Iterator[Any]:
-    """Give an environment, and close it unless it was given."""
-    if source is not None:
-        made = source() if isinstance(source, type) or not hasattr(source, "possible_agents") else source
-    else:
-        spec = PettingZooSpec.of_trial(info)
-        if spec is None:
-            raise ConfigurationError(
-                f"trial {info.trial_id!r} of {info.env_id!r} was recorded from an environment that was made "
-                "elsewhere: pass env= (--env MODULE:FUNCTION), a function that makes it, or record with a "
-                "PettingZooSpec"
-            )
+def make_again(trial: AgentsTrial, source: Any, render_mode: str | None) -> Any:
+    """Return the environment of a trial: made by its spec, by ``source``, or ``source`` itself.
+
+    Raises:
+        ConfigurationError: there is no way to make it, or it has other agents.
+    """
+    info = trial.info
+    spec = PettingZooSpec.of_trial(info) if source is None else source
+    if isinstance(spec, PettingZooSpec):
         made = spec.make(**({} if render_mode is None else {"render_mode": render_mode}))
-    try:
-        yield made
-    finally:
+    elif source is None:
+        raise ConfigurationError(
+            f"trial {info.trial_id!r} of {info.env_id!r} was recorded from an environment that was made "
+            "elsewhere: pass env= (--env MODULE:FUNCTION), a function that makes it, or record with a "
+            "PettingZooSpec"
+        )
+    elif isinstance(source, type) or not hasattr(source, "possible_agents"):
+        if not callable(source):
+            raise ConfigurationError(
+                f"env={source!r} is none for trial {info.trial_id!r}, which has several agents: pass a "
+                "PettingZoo environment, a PettingZooSpec, or a function that makes one"
+            )
+        made = source()
+    else:
+        made = source
+    agents = getattr(made, "possible_agents", ())
+    if set(agents) != set(trial.data):
         if made is not source:
             made.close()
+        raise ConfigurationError(
+            f"trial {info.trial_id!r} has the agents {', '.join(trial.data)}, and this environment has "
+            f"{', '.join(agents) or 'none'}: pass the one that it was recorded with as env="
+        )
+    return made

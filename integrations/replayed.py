@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cogment_lab.errors import ConfigurationError, TrialNotFoundError, TrialStateError
 from cogment_lab.store.columns import value_at
 
 if TYPE_CHECKING:
-    from cogment_lab.store import TrialData
+    from cogment_lab.store import TrialData, TrialInfo, TrialStore
 
-__all__ = ["UNKNOWN", "Divergence", "ReplayedTick", "compare", "is_same", "recorded_observation"]
+__all__ = [
+    "BRANCH_OF",
+    "BRANCH_TICK",
+    "UNKNOWN",
+    "Divergence",
+    "ReplayedTick",
+    "ancestry",
+    "check_over",
+    "check_tick",
+    "compare",
+    "is_same",
+    "recorded_observation",
+]
 
 UNKNOWN: Any = object()
 """What was not recorded, and is the same as anything."""
+
+BRANCH_OF, BRANCH_TICK = "branch_of", "branch_tick"
+"""Properties of a branch: its parent, and the tick at which it left it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +65,9 @@ class ReplayedTick:
     Attributes:
         tick: Its number; -1 for the reset, whose reward is 0.
         observation: What followed, and what tick ``tick + 1`` acts on; by agent, if there are several.
-        reward: The environment's; of several agents, the sum.
-        terminated: The environment's.
-        truncated: The environment's.
+        reward: The environment's; of several agents, the sum of what the trial's own actions brought.
+        terminated: The environment's; of several agents, whether it was over so for the last of them.
+        truncated: As ``terminated``.
         frame: ``(height, width, 3) uint8``, the picture of ``observation``; ``None`` without ``render``.
         divergence: How this step differs from the record; ``None`` where it does not.
     """
@@ -63,6 +79,54 @@ class ReplayedTick:
     truncated: bool
     frame: npt.NDArray[np.uint8] | None
     divergence: Divergence | None
+
+
+def check_over(info: TrialInfo) -> None:
+    """Check that a trial is over.
+
+    Raises:
+        TrialStateError: it still runs.
+    """
+    if info.state == "RUNNING":
+        raise TrialStateError(f"trial {info.trial_id!r} still runs: end it, or close its environment, first")
+
+
+def check_tick(trial_id: str, tick: int, n_ticks: int) -> None:
+    """Check that a trial of ``n_ticks`` can be branched off at a tick.
+
+    Raises:
+        ConfigurationError: it has no such tick.
+    """
+    if not isinstance(tick, int | np.integer) or not 0 <= tick <= n_ticks:
+        raise ConfigurationError(f"tick={tick!r} is not in trial {trial_id!r}: choose 0 to {n_ticks}")
+
+
+def ancestry(store: TrialStore, info: TrialInfo) -> Iterator[tuple[TrialInfo, int]]:
+    """Yield the parents of a branch, the nearest first, each with the tick at which it was left.
+
+    Raises:
+        ConfigurationError: what the record says of them cannot be.
+        TrialNotFoundError: the store does not have one of them.
+    """
+    seen = {info.trial_id}
+    while BRANCH_OF in info.properties:
+        name = info.properties[BRANCH_OF]
+        try:
+            parent = store.info(name)
+        except TrialNotFoundError as error:
+            raise TrialNotFoundError(
+                f"trial {info.trial_id!r} is a branch of {name!r}, which is not in this store: what led to "
+                "the branch is recorded there"
+            ) from error
+        tick = info.properties.get(BRANCH_TICK, "")
+        if parent.trial_id in seen or not tick.isdecimal() or int(tick) > parent.n_ticks:
+            raise ConfigurationError(
+                f"trial {info.trial_id!r} is recorded as a branch of {parent.trial_id!r} at tick {tick!r}, "
+                f"which cannot be: that one has {parent.n_ticks} ticks, and no trial is a branch of itself"
+            )
+        seen.add(parent.trial_id)
+        yield parent, int(tick)
+        info = parent
 
 
 def recorded_observation(data: TrialData, tick: int) -> Any:

@@ -15,8 +15,13 @@ from cogment_lab.integrations.gymnasium.make import make
 from cogment_lab.integrations.gymnasium.snapshot import Snapshot
 from cogment_lab.integrations.pettingzoo_replay import replay_agents
 from cogment_lab.integrations.replayed import (
+    BRANCH_OF,
+    BRANCH_TICK,
     Divergence,
     ReplayedTick,
+    ancestry,
+    check_over,
+    check_tick,
     compare,
     is_same,
     recorded_observation,
@@ -26,8 +31,6 @@ from cogment_lab.errors import ConfigurationError, ReplayDivergedError, TrialSta
 from cogment_lab.store.columns import value_at
 
 if TYPE_CHECKING:
-    from cogment_lab.integrations.gymnasium.environment import TrialEnv
-
     from cogment_lab.store import TrialData, TrialInfo, TrialStore
 
 __all__ = ["Divergence", "ReplayedTick", "branch", "check_replay", "replay"]
@@ -36,7 +39,6 @@ Env: TypeAlias = "gym.Env[Any, Any]"
 EnvSource: TypeAlias = "Env | Callable[[], Env] | str | None"  # or PettingZoo's
 
 _AGENT = "gym"
-_BRANCH_OF, _BRANCH_TICK = "branch_of", "branch_tick"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +125,13 @@ def branch(
     env: EnvSource = None,
     restore: bool = True,
     **make_kwargs: Any,
-) -> TrialEnv:
-    """Return a trial environment whose every ``reset`` leads to what tick ``tick`` of a trial acted on.
+) -> Any:
+    """Return an environment whose every ``reset`` leads to what tick ``tick`` of a trial acted on.
+
+    Of a Gymnasium environment's trial it is a trial environment
+    (:class:`~cogment_lab.integrations.gymnasium.environment.TrialEnv`). Of a trial with several agents it is
+    a PettingZoo environment, AEC or Parallel as the recorded one, for :func:`cogment_lab.run`
+    (:func:`~cogment_lab.integrations.pettingzoo_branch.branch_agents`).
 
     The way there is executed again and compared with the record; it belongs to the parent, so that the new
     trial counts from tick 0. Its properties ``branch_of`` and ``branch_tick`` name where it comes from.
@@ -133,12 +140,14 @@ def branch(
     (:class:`~cogment_lab.integrations.gymnasium.snapshot.Snapshot` says how); others execute the way again.
 
     Args:
-        store: Holds the parent; also where the new trials are recorded, unless ``make_kwargs`` say otherwise.
+        store: Holds the parent; also where the new trials are recorded, for a branch is replayed by what
+            led to it.
         trial_id: The parent.
         tick: Where to branch off: 0 is the parent's start, its length the state after its last step.
         env: As in :func:`replay`.
         restore: Whether a snapshot may be taken; whether it holds is tried with a step and a step back.
-        **make_kwargs: Of :func:`cogment_lab.make`: ``teacher``, ``player``, ``pace``...
+        **make_kwargs: Of :func:`cogment_lab.make`: ``teacher``, ``player``, ``pace``... Of several agents'
+            trials, ``properties`` and ``render_mode``.
 
     Raises:
         ConfigurationError: the tick is not in the trial, or as :func:`replay`.
@@ -154,17 +163,20 @@ def branch(
         ...     bool((observation == store.load(trial_id)["gym"].observations[3]).all())
         True
     """
+    if store.info(trial_id).agents != (_AGENT,):
+        from cogment_lab.integrations.pettingzoo_branch import branch_agents
+
+        return branch_agents(store, trial_id, tick, env=env, restore=restore, **make_kwargs)
     info, data = _load(store, trial_id)
-    if not 0 <= tick <= len(data):
-        raise ConfigurationError(f"tick={tick} is not in trial {trial_id!r}: choose 0 to {len(data)}")
+    check_tick(trial_id, tick, len(data))
     if tick and data.terminated[tick - 1]:
         raise TrialStateError(f"trial {trial_id!r} terminated before tick {tick}: nothing follows it")
     script = _script(store, info)
     render_mode = make_kwargs.pop("render_mode", "rgb_array" if _is_watched(make_kwargs) else None)
     inner = _BranchEnv(_make(info, env, render_mode), script, trial_id, data, tick, restore)
-    lineage = {_BRANCH_OF: trial_id, _BRANCH_TICK: str(tick)}
-    properties = {**make_kwargs.pop("properties", {}), **lineage}
-    return make(inner, store=make_kwargs.pop("store", store), properties=properties, **make_kwargs)
+    lineage = {BRANCH_OF: trial_id, BRANCH_TICK: str(tick)}
+    properties = {**(make_kwargs.pop("properties", None) or {}), **lineage}
+    return make(inner, store=store, properties=properties, **make_kwargs)
 
 
 class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
@@ -229,7 +241,7 @@ class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
                 raise TrialStateError(
                     f"trial {self._trial_id!r} is over after tick {tick}: branch off at {tick} or before"
                 )
-        return observation
+        return copy.deepcopy(observation)  # the environment may go on writing into it
 
     def _compare(self, tick: int, observation: Any, reward: float | None = None) -> None:
         pairs = [("observation", recorded_observation(self._data, tick + 1), observation)]
@@ -243,13 +255,7 @@ class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
 def _load(store: TrialStore, trial_id: str) -> tuple[TrialInfo, TrialData]:
     """Return a trial that is over, and all its actions."""
     info = store.info(trial_id)
-    if info.state == "RUNNING":
-        raise TrialStateError(f"trial {trial_id!r} still runs: end it, or close its environment, first")
-    if info.agents != (_AGENT,):
-        raise ConfigurationError(
-            f"trial {trial_id!r} has the agents {', '.join(info.agents)}; only trials of a Gymnasium "
-            "environment can be branched off"
-        )
+    check_over(info)
     data = store.load(trial_id)[_AGENT]
     if not np.array_equal(data.ticks, np.arange(info.n_ticks)):
         raise ConfigurationError(
@@ -261,17 +267,12 @@ def _load(store: TrialStore, trial_id: str) -> tuple[TrialInfo, TrialData]:
 
 def _script(store: TrialStore, info: TrialInfo) -> _Script:
     """Return how a trial began; for a branch, how its parents did and what was done in them."""
-    before: list[Any] = []
-    seen = {info.trial_id}
-    while _BRANCH_OF in info.properties:
-        parent, data = _load(store, info.properties[_BRANCH_OF])
-        tick = int(info.properties[_BRANCH_TICK])
+    start, before = info, list[Any]()
+    for parent, tick in ancestry(store, info):
+        _, data = _load(store, parent.trial_id)
         before[:0] = [value_at(data.actions, index) for index in range(tick)]
-        info = parent
-        if info.trial_id in seen:
-            raise ConfigurationError(f"trial {info.trial_id!r} is recorded as a branch of itself")
-        seen.add(info.trial_id)
-    return _Script(info, tuple(before))
+        start = parent
+    return _Script(start, tuple(before))
 
 
 def _start(env: Env, script: _Script) -> Any:

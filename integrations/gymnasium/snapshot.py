@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import gymnasium as gym
+import numpy as np
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    from pettingzoo import AECEnv, ParallelEnv
+
+    Env: TypeAlias = gym.Env[Any, Any] | AECEnv[Any, Any, Any] | ParallelEnv[Any, Any, Any]
 
 __all__ = ["Snapshot"]
+
+_INSIDE = ("env", "aec_env")  # where wrappers keep what they wrap
 
 
 class Snapshot:
@@ -17,9 +25,9 @@ class Snapshot:
     An environment declares that its state can be restored by having, on ``env.unwrapped``, either
     ``get_state()`` and ``set_state(state)``, or ALE's ``clone_state(include_rng=True)`` and
     ``restore_state(state)``; the state may be kept for long and be restored often. Its generator,
-    ``np_random``, is restored beside it. Of others the attributes are copied deeply, which serves for
-    environments in plain Python (classic control, toy text) and fails for those with a simulator behind them
-    (Box2D, MuJoCo). Wrappers' own attributes are always copied.
+    ``np_random``, is restored beside it, where it has one. Of others the attributes are copied deeply, which
+    serves for environments in plain Python (classic control, toy text, board games) and fails for those with
+    a simulator behind them (Box2D, MuJoCo). Wrappers' own attributes are always copied.
 
     Args:
         env: Whose state.
@@ -27,15 +35,15 @@ class Snapshot:
         is_declared: Whether the environment declares that it can.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], put_back: Callable[[], None], *, is_declared: bool) -> None:
+    def __init__(self, env: Env, put_back: Callable[[], None], *, is_declared: bool) -> None:
         self.is_declared = is_declared
         self._put_back = put_back
         self._wrappers = [
-            (wrapper, _copy_attributes(wrapper, without={"env"})) for wrapper in _wrappers_of(env)
+            (wrapper, _copy_attributes(wrapper, without=set(_INSIDE))) for wrapper in _wrappers_of(env)
         ]
 
     @classmethod
-    def take(cls, env: gym.Env[Any, Any]) -> Self | None:
+    def take(cls, env: Env) -> Self | None:
         """Return a snapshot, ``None`` where the environment's state cannot be copied."""
         base: Any = env.unwrapped
         try:
@@ -56,20 +64,29 @@ class Snapshot:
             vars(wrapper).update(copy.deepcopy(attributes, _known(wrapper)))
 
 
-def _wrappers_of(env: gym.Env[Any, Any]) -> list[Any]:
+def _wrappers_of(env: Any) -> list[Any]:
     found = []
-    while isinstance(env, gym.Wrapper):
+    while env is not env.unwrapped:
         found.append(env)
-        env = env.env
+        env = _inside(env)
     return found
 
 
+def _inside(wrapper: Any) -> Any:
+    """Return what a wrapper wraps, of Gymnasium or PettingZoo; ``None`` of what is no wrapper."""
+    if wrapper is wrapper.unwrapped:
+        return None
+    return next(vars(wrapper)[name] for name in _INSIDE if name in vars(wrapper))
+
+
 def _by_methods(base: Any, state: Any, set_state: Callable[[Any], Any]) -> Callable[[], None]:
-    generator = copy.deepcopy(base.np_random.bit_generator.state)
+    found = getattr(base, "np_random", None)
+    generator = copy.deepcopy(found.bit_generator.state) if isinstance(found, np.random.Generator) else None
 
     def put_back() -> None:
         set_state(copy.deepcopy(state))
-        base.np_random.bit_generator.state = copy.deepcopy(generator)
+        if generator is not None:
+            base.np_random.bit_generator.state = copy.deepcopy(generator)
 
     return put_back
 
@@ -93,5 +110,4 @@ def _copy_attributes(owner: Any, *, without: set[str]) -> dict[str, Any]:
 
 def _known(owner: Any) -> dict[int, Any]:
     """Return deepcopy's memo: what refers to the environment goes on doing so."""
-    inner = owner.env if isinstance(owner, gym.Wrapper) else None
-    return {id(each): each for each in (owner, inner, owner.unwrapped) if each is not None}
+    return {id(each): each for each in (owner, _inside(owner), owner.unwrapped) if each is not None}

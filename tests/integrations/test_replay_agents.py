@@ -1,16 +1,16 @@
 """Trials of several agents are executed again and compared."""
 
 import itertools
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-import pettingzoo
 import pytest
-from cogment_lab.integrations.gymnasium.replay import branch, check_replay, replay
+from cogment_lab.integrations.gymnasium.replay import check_replay, replay
 from cogment_lab.integrations.pettingzoo import PettingZooSpec
+from luck import Luck, as_aec, play
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, TrialStateError
@@ -19,70 +19,10 @@ from cogment_lab.store import TrialStore
 KINDS = ("aec", "parallel")
 
 
-def play(store: TrialStore, env: Any, trials: int = 2, **options: Any) -> list[str]:
-    """Let agents act at random, differently in each trial."""
-    rng = np.random.default_rng(1)
-    spaces = [gym.spaces.Discrete(3)] * 2
-    actors = {
-        f"player_{index}": (lambda observation, n=space.n: int(rng.integers(n)))
-        for index, space in enumerate(spaces)
-    }
-    return cogment_lab.run(env, actors, trials, seed=3, store=store, **options)
-
-
-class Luck(pettingzoo.ParallelEnv[str, Any, Any]):
-    """Observations are drawn; one agent leaves after three ticks, the other after five."""
-
-    metadata = {"name": "luck_v0", "render_modes": ["rgb_array"]}  # noqa: RUF012
-    possible_agents = ["player_0", "player_1"]  # noqa: RUF012
-    render_mode = "rgb_array"
-    broken_at: int | None = None
-
-    def observation_space(self, agent: str) -> gym.Space[Any]:
-        return gym.spaces.Box(0, 10, (2,), np.float32)
-
-    def action_space(self, agent: str) -> gym.Space[Any]:
-        return gym.spaces.Discrete(3)
-
-    def reset(self, seed: int | None = None, options: Any = None) -> Any:
-        self.rng, self.tick = np.random.default_rng(seed), 0
-        self.agents = list(self.possible_agents)
-        return self._see(), {agent: {} for agent in self.agents}
-
-    def _see(self) -> dict[str, Any]:
-        drawn = {agent: self.rng.uniform(0, 9, 2).astype(np.float32) for agent in self.agents}
-        if self.tick == self.broken_at:
-            drawn["player_1"][0] += 1
-        return drawn
-
-    def step(self, actions: Any) -> Any:
-        self.tick += 1
-        seen = self._see()
-        ends = {"player_0": self.tick == 3, "player_1": self.tick == 5}
-        rewards = {agent: float(seen[agent][0]) + action for agent, action in actions.items()}
-        over = {agent: ends[agent] for agent in self.agents}
-        never = dict.fromkeys(self.agents, False)
-        infos: dict[str, Any] = {agent: {} for agent in self.agents}
-        self.agents = [agent for agent in self.agents if not ends[agent]]
-        return seen, rewards, over, never, infos
-
-    def render(self) -> Any:
-        return np.full((16, 24, 3), self.tick, np.uint8)
-
-    def close(self) -> None:
-        pass
-
-
 class Broken(Luck):
     """Is not what it was."""
 
     broken_at = 2
-
-
-def as_aec(env: Any) -> Any:
-    from pettingzoo.utils.conversions import parallel_to_aec
-
-    return parallel_to_aec(env)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +86,7 @@ def test_agents_that_leave_early(wrap: Callable[[Any], Any]) -> None:
 
 
 def test_pictures_and_what_cannot_be_replayed(cogmentlab_in: Any) -> None:
-    Path("lucky.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    shutil.copy(sys.modules["luck"].__file__ or "", "lucky.py")
     with TrialStore("luck.db") as store:
         (name,) = play(store, Luck(), 1)
         frames = [step.frame for step in replay(store, name, render=True, env=Luck)]
@@ -155,8 +95,8 @@ def test_pictures_and_what_cannot_be_replayed(cogmentlab_in: Any) -> None:
             list(replay(store, name))
         with pytest.raises(ConfigurationError, match="has the agents"):
             list(replay(store, name, env=lambda: PettingZooSpec("aec", "classic/tictactoe-v3").make()))
-        with pytest.raises(ConfigurationError, match="branched"):
-            branch(store, name, 1)
+        with pytest.raises(ConfigurationError, match="several agents"):
+            list(replay(store, name, env="luck_v0"))
     cogmentlab_in("replay", "luck.db", name, "--env", "lucky:Luck", "--video", "luck.mp4")
     assert Path("luck.mp4").read_bytes()[4:8] == b"ftyp"
     with pytest.raises(ConfigurationError, match="MODULE:FUNCTION"):
