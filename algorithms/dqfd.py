@@ -38,6 +38,8 @@ from torch.nn import functional as F
 from cogment_lab.errors import ConfigurationError, WrongBufferError
 
 if TYPE_CHECKING:
+    from cogment_lab.integrations.unobserved import Unobserved
+
     from cogment_lab.store import TrialStore
 
 __all__ = ["DQfD"]
@@ -187,6 +189,7 @@ class DQfD(DQN):
         env_id: str | None = None,
         trial_ids: Collection[str] | None = None,
         agent: str = "gym",
+        unobserved: Unobserved = "warn",
     ) -> int:
         """Add recorded steps to the demonstrations: their executed actions, whoever decided them.
 
@@ -195,6 +198,8 @@ class DQfD(DQN):
             env_id: From a store, only trials of this environment.
             trial_ids: From a store, only these trials.
             agent: From a store, whose steps.
+            unobserved: From a store, what becomes of steps that were recorded without observations; see
+                :func:`cogment_lab.integrations.sb3.fill_replay_buffer`.
 
         Returns:
             How many steps were added.
@@ -206,7 +211,12 @@ class DQfD(DQN):
         found: Any = source
         if hasattr(source, "transitions"):
             added = fill_replay_buffer(
-                self.demo_buffer, found, env_id=env_id, trial_ids=trial_ids, agent=agent
+                self.demo_buffer,
+                found,
+                env_id=env_id,
+                trial_ids=trial_ids,
+                agent=agent,
+                unobserved=unobserved,
             )
         else:
             added = write_transitions(self.demo_buffer, [found] if hasattr(source, "observations") else found)

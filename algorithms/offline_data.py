@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.algorithms.offline_checks import check, leaves
+from cogment_lab.integrations.unobserved import find_unobserved, warn_unobserved
 from gymnasium import spaces
 
 from cogment_lab.errors import ConfigurationError
@@ -21,6 +22,10 @@ __all__ = ["OfflineData", "read_offline_data"]
 Array = npt.NDArray[Any]
 Observations = Array | dict[str, Array]
 
+_REBUILD = (
+    "Learn from a list of what rebuild_observations(store, trial_id) of cogment_lab.integrations.unobserved "
+    "returns, which executes a trial again"
+)
 _OF_TRANSITIONS = {"env_id", "agent", "trial_ids"}
 """Choices for which steps of many trials are read at once, as arrays."""
 
@@ -161,8 +166,11 @@ def read_offline_data(
     if not columns:
         raise ConfigurationError(
             f"{source!r:.200} holds no step{f' of {query}' if query else ''} to learn from; trials recorded "
-            "with record='actions' keep no observations, and running ones are read as far as they are stored"
+            f"with record='actions' keep no observations ({_REBUILD}), and running ones are read as far as "
+            "they are stored"
         )
+    if isinstance(source, TrialStore):
+        warn_unobserved(find_unobserved(source, **query), _REBUILD, stacklevel=2)
     joined = {name: _join([column[name] for column in columns], name) for name in columns[0]}
     ticks = joined.pop("ticks")
     # A trial may go on in the next batch; it ends where ticks do not grow. Where only some of its steps were
@@ -205,8 +213,10 @@ def _columns(part: Any) -> dict[str, Any]:
     given = part if isinstance(part, Mapping) else {name: getattr(part, name, None) for name in _FIELDS}
     missing = [name for name in _NAMES if given.get(name) is None]
     if missing:
-        why = " (recorded without observations)" if isinstance(part, TrialData) else ""
-        raise ConfigurationError(f"a {type(part).__name__}{why} has no {', '.join(missing)}")
+        why = ""
+        if isinstance(part, TrialData):
+            why = f": trial {part.trial_id!r} was recorded without. {_REBUILD}"
+        raise ConfigurationError(f"a {type(part).__name__} has no {', '.join(missing)}{why}")
     rewards = np.asarray(given["rewards"], np.float64)
     for name in (*_FIELDS, "ends"):
         for key, array in leaves(given.get(name, rewards)):

@@ -32,6 +32,8 @@ __all__ = [
 UNKNOWN: Any = object()
 """What was not recorded, and is the same as anything."""
 
+_MOST_NUMBERS = 32
+
 BRANCH_OF, BRANCH_TICK = "branch_of", "branch_tick"
 """Properties of a branch: its parent, and the tick at which it left it."""
 
@@ -55,7 +57,18 @@ class Divergence:
 
     def __str__(self) -> str:
         where = "the reset" if self.tick < 0 else f"tick {self.tick}"
-        return f"{self.what} of {where}: recorded {self.recorded!r}, replayed {self.replayed!r}"
+        recorded, replayed = self.recorded, self.replayed
+        if isinstance(recorded, np.ndarray) and recorded.size > _MOST_NUMBERS:
+            found = np.asarray(replayed).astype(recorded.dtype)
+            if found.shape != recorded.shape:
+                return (
+                    f"{self.what} of {where}: recorded of shape {recorded.shape}, replayed of {found.shape}"
+                )
+            places = np.argwhere(recorded != found)
+            first = tuple(places[0].tolist())
+            where += f" at {first} and {len(places) - 1} other places"
+            recorded, replayed = recorded[first], found[first]
+        return f"{self.what} of {where}: recorded {recorded!r}, replayed {replayed!r}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

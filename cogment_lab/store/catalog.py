@@ -82,6 +82,7 @@ class TrialCatalog:
         seed: int | None = None,
         min_return: float | None = None,
         since: float | None = None,
+        record: RecordMode | None = None,
         limit: int | None = None,
         newest_first: bool = False,
     ) -> Iterator[TrialInfo]:
@@ -95,6 +96,8 @@ class TrialCatalog:
 
         if env_id is not None:
             demand(f"id >> {TRIAL_BITS} IN (SELECT id FROM streams WHERE env_id = ?)", env_id)
+        if record is not None:
+            demand(f"id >> {TRIAL_BITS} IN (SELECT id FROM streams WHERE record = ?)", record)
         if state is not None:
             demand("state = ?", "RUNNING" if state == "INTERRUPTED" else state)
         for key, value in (properties or {}).items():
@@ -206,6 +209,14 @@ class TrialCatalog:
             "SELECT id FROM streams WHERE env_id = coalesce(?, env_id) ORDER BY id", (env_id,)
         )
         return [self.stream(row[0]) for row in found]
+
+    def stream_of(self, trial_id: str) -> StoredStream:
+        """Return the stream of a trial.
+
+        Raises:
+            TrialNotFoundError: there is no such trial.
+        """
+        return self.stream(self.row_id(trial_id) >> TRIAL_BITS)
 
     def stream(self, stream: int) -> StoredStream:
         """Return a stream, from memory if it was read before.

@@ -25,7 +25,7 @@ from cogment_lab.store.query import Only, TrialQuery, query_trials
 from cogment_lab.store.reader import load_trial
 from cogment_lab.store.schema import check_header
 from cogment_lab.store.stream import TrialStream
-from cogment_lab.store.stream_spec import AgentSpec, OnFull, StreamSpec
+from cogment_lab.store.stream_spec import AgentSpec, OnFull, RecordMode, StreamSpec
 from cogment_lab.store.transitions import Transitions, read_transitions
 from cogment_lab.store.trial_data import TrialData
 from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
@@ -163,6 +163,7 @@ class TrialStore:
         seed: int | None = None,
         min_return: float | None = None,
         since: float | None = None,
+        record: RecordMode | None = None,
         limit: int | None = None,
         newest_first: bool = False,
     ) -> Iterator[TrialInfo]:
@@ -175,6 +176,7 @@ class TrialStore:
             seed: Of the reset.
             min_return: Least total reward.
             since: Earliest start, unix seconds.
+            record: What was recorded: ``full``, ``actions`` or ``interventions``.
             limit: Most trials to yield.
             newest_first: The other way round.
         """
@@ -185,6 +187,7 @@ class TrialStore:
             seed=seed,
             min_return=min_return,
             since=since,
+            record=record,
             limit=limit,
             newest_first=newest_first,
         )
@@ -309,15 +312,22 @@ class TrialStore:
         steps: Iterator[Any] = replay.replay(self, trial_id, **options)
         return steps
 
-    def agent_specs(self, *, env_id: str | None = None, agent: str = "gym") -> list[AgentSpec]:
+    def agent_specs(
+        self, *, env_id: str | None = None, agent: str = "gym", trial_id: str | None = None
+    ) -> list[AgentSpec]:
         """Return the spaces of an agent, as they were when trials were recorded; usually one pair.
 
         Args:
             env_id: In this environment only; otherwise in all, where they may differ.
             agent: The agent.
+            trial_id: In this trial only.
+
+        Raises:
+            TrialNotFoundError: there is no trial of that id.
         """
         found: list[AgentSpec] = []
-        for stream in self._catalog.streams(env_id):
+        streams = self._catalog.streams(env_id) if trial_id is None else [self._catalog.stream_of(trial_id)]
+        for stream in streams:
             layout = stream.layouts.get(agent)
             if layout is not None:
                 spec = AgentSpec(layout.observation.space, layout.action.space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -10,6 +11,13 @@ import numpy.typing as npt
 from cogment_lab.integrations.sb3.actions import ActionEncoder
 from cogment_lab.integrations.sb3.fitting import Observations, check_numbers, fit_actions, fit_observations
 from cogment_lab.integrations.sb3.replay_buffers import TakeoverReplayBuffer, holds_takeovers
+from cogment_lab.integrations.unobserved import (
+    Unobserved,
+    check_unobserved,
+    find_unobserved,
+    rebuilt_batches,
+    warn_unobserved,
+)
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
@@ -17,7 +25,11 @@ from cogment_lab.errors import ConfigurationError
 from cogment_lab.store.query import select_rows
 
 if TYPE_CHECKING:
-    from cogment_lab.store import TrialData, TrialStore
+    from collections.abc import Callable
+
+    from cogment_lab.store import TrialData, TrialQuery, TrialStore
+
+    _Rebuild: TypeAlias = Callable[[str], Iterator[TrialData]]
 
 __all__ = ["TransitionBatch", "fill_replay_buffer", "write_transitions"]
 
@@ -77,6 +89,8 @@ def fill_replay_buffer(
     agent: str = "gym",
     actions: Literal["executed", "proposed"] = "executed",
     batch_size: int | None = None,
+    unobserved: Unobserved = "warn",
+    env: Any = None,
 ) -> int:
     """Add stored trials to a replay buffer; the oldest rows make way when it is full.
 
@@ -93,6 +107,11 @@ def fill_replay_buffer(
         agent: Whose steps, in an environment with several agents.
         actions: ``"executed"`` is what happened; ``"proposed"`` is what the learner wanted.
         batch_size: Steps per batch; by default about 128 MiB of observations.
+        unobserved: What becomes of steps that were recorded without observations (``record="actions"``, the
+            default for images). ``"warn"`` and ``"skip"`` leave them out, of each such trial all but its
+            takeovers (of HER's infos, all); ``"replay"`` makes their observations again by executing the
+            trials, see :func:`cogment_lab.integrations.unobserved.rebuild_observations`.
+        env: For ``"replay"``: what makes the environment, where it was recorded without a spec.
 
     Returns:
         How many steps were added.
@@ -101,14 +120,34 @@ def fill_replay_buffer(
         WrongBufferError: observations or actions do not fit the buffer's spaces, or are NaN; what was added
             before stays.
         CorruptStoreError: ticks cannot be decoded; ``trial_ids`` can leave out the trials it names.
-        ConfigurationError: an unknown ``actions``.
+        ConfigurationError: an unknown ``actions`` or ``unobserved``, or ``"replay"`` cannot make the
+            environment.
+        ReplayDivergedError: with ``"replay"``, an environment did not do again what is recorded.
     """
-    if isinstance(buffer, HerReplayBuffer) and buffer.copy_info_dict:
-        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids)
-        return write_transitions(buffer, _with_infos(chosen), actions=actions)
+    check_unobserved(unobserved)
+    lacking = find_unobserved(store, env_id=env_id, agent=agent, trial_ids=trial_ids)
+    if unobserved == "warn":
+        warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=2)
     if batch_size is None:
         batch_size = int(np.clip(_BATCH_BYTES // _observation_bytes(buffer), 1024, 65536))
-    batches = store.transitions(env_id=env_id, agent=agent, trial_ids=trial_ids, batch_size=batch_size)
+    rebuilt = {info.trial_id for info in lacking if info.state != "RUNNING" and unobserved == "replay"}
+
+    def rebuild(trial_id: str) -> Iterator[TrialData]:
+        return rebuilt_batches(store, trial_id, batch_size=batch_size, env=env)
+
+    batches: Iterable[TransitionBatch]
+    if isinstance(buffer, HerReplayBuffer) and buffer.copy_info_dict:
+        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids)
+        batches = _with_infos(chosen, rebuilt, rebuild)
+    elif rebuilt:
+        names = [
+            info.trial_id
+            for info in store.trials(env_id=env_id)
+            if agent in info.agents and (trial_ids is None or info.trial_id in trial_ids)
+        ]
+        batches = _in_turn(store, names, agent, batch_size, rebuilt, rebuild)
+    else:
+        batches = store.transitions(env_id=env_id, agent=agent, trial_ids=trial_ids, batch_size=batch_size)
     return write_transitions(buffer, batches, actions=actions)
 
 
@@ -133,9 +172,28 @@ def write_transitions(
     return added
 
 
-def _with_infos(trials: Iterable[TrialData]) -> Iterator[TrialData]:
+def _in_turn(
+    store: TrialStore,
+    names: Iterable[str],
+    agent: str,
+    batch_size: int,
+    rebuilt: Collection[str],
+    rebuild: _Rebuild,
+) -> Iterator[TransitionBatch]:
+    """Yield the steps of all trials, in the order of their names."""
+    for is_rebuilt, trials in groupby(names, key=rebuilt.__contains__):
+        if is_rebuilt:
+            for trial_id in trials:
+                yield from rebuild(trial_id)
+        else:
+            yield from store.transitions(agent=agent, trial_ids=list(trials), batch_size=batch_size)
+
+
+def _with_infos(trials: TrialQuery, rebuilt: Collection[str], rebuild: _Rebuild) -> Iterator[TrialData]:
     """Yield trials as batches; ``TrialStore.transitions`` is faster, and reads no infos."""
     for data in trials:
+        if data.trial_id in rebuilt:
+            yield from rebuild(data.trial_id)
         if data.observations is None:
             continue
         is_known = np.ones(len(data), np.bool_)

@@ -14,6 +14,7 @@ from cogment_lab.integrations.sb3.replay_buffers import (
     TakeoverNStepReplayBuffer,
     TakeoverReplayBuffer,
 )
+from cogment_lab.integrations.unobserved import Unobserved, check_unobserved, chosen_steps
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -56,6 +57,7 @@ class _Mixes(ReplayBuffer):
         stored_size: int = 100_000,
         refresh_every: int = 1000,
         actions: Literal["executed", "proposed"] = "executed",
+        unobserved: Unobserved = "warn",
         **kwargs: Any,
     ) -> None:
         super().__init__(buffer_size, observation_space, action_space, device=device, n_envs=n_envs, **kwargs)
@@ -70,6 +72,8 @@ class _Mixes(ReplayBuffer):
             raise ConfigurationError(
                 f"refresh_every={refresh_every} must not be negative, stored_size={stored_size} at least 1"
             )
+        check_unobserved(unobserved)
+        self.unobserved = unobserved
         self.store = store if isinstance(store, TrialStore) else TrialStore(store)
         self.ratio = ratio
         self.query = dict(query or {})
@@ -116,15 +120,17 @@ class _Mixes(ReplayBuffer):
         agent = self.query.get("agent", "gym")
         names = [info.trial_id for info in new]
         if self.query.get("only") in ("interventions", "autonomous"):
-            parts = self.store.query(**{**self.query, "trial_ids": names})
-            added = write_transitions(
-                self.stored,
-                (part for part in parts if part.observations is not None),
-                actions=self.stored_actions,
-            )
+            chosen = self.store.query(**{**self.query, "trial_ids": names})
+            parts = chosen_steps(chosen, unobserved=self.unobserved)
+            added = write_transitions(self.stored, parts, actions=self.stored_actions)
         else:
             added = fill_replay_buffer(
-                self.stored, self.store, trial_ids=names, agent=agent, actions=self.stored_actions
+                self.stored,
+                self.store,
+                trial_ids=names,
+                agent=agent,
+                actions=self.stored_actions,
+                unobserved=self.unobserved,
             )
         self._taken.update(names)
         return added
@@ -167,6 +173,7 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
         stored_size: Most stored steps; the oldest make way.
         refresh_every: Environment steps between two looks into the store; 0 for none.
         actions: ``"executed"`` or ``"proposed"`` ones of the store.
+        unobserved: What becomes of stored steps without observations, as in :func:`fill_replay_buffer`.
         **kwargs: Passed on to :class:`TakeoverReplayBuffer`.
 
     Raises:

@@ -32,6 +32,9 @@ class FakeStore:
     def __init__(self, *batches):
         self.batches = batches
 
+    def trials(self, **selection):
+        return []
+
     def transitions(self, **selection):
         self.selection = selection
         yield from self.batches
