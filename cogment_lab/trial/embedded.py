@@ -68,7 +68,8 @@ class TrialRules:
         reward_mixing: Rule by which feedback enters the reward that ``step`` returns; ``None`` keeps it out.
         feedback_weight: Weight of the feedback in that rule.
         on_unacknowledged: What to do when a takeover is executed and nobody learns from it.
-        fixed_info: Leave out the info keys that are present only in some steps.
+        fixed_info: Leave out the info keys that are present only in some steps; what was asked for is kept
+            for :meth:`EmbeddedTrial.take_requests`.
         properties: Stored with each trial.
         user_id: Stored with each trial.
     """
@@ -148,6 +149,7 @@ class EmbeddedTrial:
         self._copy = action_copier(env.action_space)
         self._previous_override: Any = None
         self._requests: list[str] = []
+        self._untold: dict[str, None] = {}  # each once: their number is bounded
         self._stream_id = secrets.token_hex(5)
         self._asked_pace = self.pace
         self._observation: Any = None
@@ -316,6 +318,12 @@ class EmbeddedTrial:
     def acknowledge(self, consumer: str) -> None:
         """Note that ``consumer`` learns from takeovers."""
         self.acknowledged_by = consumer
+
+    def take_requests(self) -> tuple[str, ...]:
+        """Return what was asked for and is told in no info (``fixed_info``), once."""
+        untold = tuple(self._untold)
+        self._untold.clear()
+        return untold
 
     # --- who acts ---
 
@@ -535,6 +543,7 @@ class EmbeddedTrial:
         """Add the keys that are present only when something happened."""
         requests, self._requests = self._requests, []
         if self.rules.fixed_info:
+            self._untold.update(dict.fromkeys(requests))
             return
         if tick.decided_by:
             info["intervene_action"] = tick.executed_action

@@ -145,6 +145,15 @@ class TrialEnv(gym.Env[Any, Any]):
         """Note that ``consumer`` (a callback, a buffer) learns from takeovers."""
         self.trial.acknowledge(consumer)
 
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether requests are to be taken by ``take_requests``, since infos do not tell of them."""
+        return self.config.rules.fixed_info
+
+    def take_requests(self) -> tuple[str, ...]:
+        """Return what people asked for since the previous call: ``"stop"``, ``"save"``, verdicts."""
+        return self.trial.take_requests()
+
     def tell_seats(self, learner: dict[str, Any]) -> None:
         """Show what the learner reports (steps, steps per second...) to everybody who watches."""
         self.config.seating.tell(learner)

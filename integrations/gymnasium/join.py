@@ -149,6 +149,11 @@ class JoinedEnv(gym.Env[Any, Any]):
         """The action space inside the trial."""
         return self.action_space
 
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether requests are to be taken from the trial; they are told by infos, if at all."""
+        return False
+
     def acknowledge_takeovers(self, consumer: str) -> None:
         """Note that ``consumer`` learns from takeovers (a service's trial asks nobody)."""
 

@@ -81,7 +81,8 @@ def make(
         reward_mixing: ``"add"`` or ``"replace"`` lets feedback into the reward that ``step`` returns.
         feedback_weight: Weight of the feedback there.
         on_unacknowledged: When a takeover is executed under a learner that would not learn from it.
-        info_keys: ``"fixed"`` leaves out the keys that only some steps have.
+        info_keys: ``"fixed"`` leaves out the keys that only some steps have. ``TrialCallback`` obeys *stop*
+            and *save* all the same; others ask ``env.get_wrapper_attr("take_requests")()``.
         user_id: Stored with each trial.
         process: Run the environment in a process of its own: its crash is an error here, and not the end.
         **env_kwargs: Passed to ``gymnasium.make`` (or to the callable); ``max_episode_steps`` applies inside.

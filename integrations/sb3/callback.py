@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from cogment_lab.integrations.sb3.actions import overriding_action
 from cogment_lab.integrations.sb3.checks import (
@@ -105,6 +106,7 @@ class TrialCallback(BaseCallback):
         self.bc_learning_rate = bc_learning_rate
         self.bc_memory = bc_memory
         self._trials: list[int] = []
+        self._mute: list[int] = []
         self._treatment: _Treatment | None = None
         self._deferral: DeferredTraining | None = None
         self._needs_attention = False
@@ -119,6 +121,10 @@ class TrialCallback(BaseCallback):
         has_teacher = bool(trials) and any(vec_env.get_attr("has_teacher", trials))
         if trials:
             check_action_spaces(self.model.action_space, vec_env.get_attr("trial_action_space", trials))
+        kept = vec_env.get_attr("keeps_requests", trials) if trials else ()
+        self._mute = [index for index, keeps in zip(trials, kept, strict=True) if keeps]
+        for index in self._mute:
+            self._take_requests(index)  # what was asked before is over
         check_algorithm(self.model, self.on_policy, has_teacher=has_teacher)
         self._treatment = self._choose_treatment(has_teacher)
         self._deferral = self._choose_deferral()
@@ -211,11 +217,8 @@ class TrialCallback(BaseCallback):
                     self._statistics.count_override(index, info)
             if "feedback" in info:
                 self._statistics.count_feedback(info)
-            for request in info.get("requests", ()):
-                if request == "stop":
-                    self._stop_with.add(index)
-                elif request == "save":
-                    self._save_with.add(index)
+            if "requests" in info:
+                self._note_requests(index, info["requests"])
         if executed and self._treatment is not None:
             for index in executed:
                 self._check_proposed(index)
@@ -231,12 +234,27 @@ class TrialCallback(BaseCallback):
             self._report()
         return goes_on
 
+    def _take_requests(self, index: int) -> Sequence[str]:
+        """Return what was asked for in a trial whose infos have a fixed structure."""
+        (requests,) = self.training_env.env_method("take_requests", indices=[index])
+        return cast("Sequence[str]", requests)
+
+    def _note_requests(self, index: int, requests: Iterable[str]) -> None:
+        """Keep what was asked for until the trial ends."""
+        for request in requests:
+            if request == "stop":
+                self._stop_with.add(index)
+            elif request == "save":
+                self._save_with.add(index)
+
     def _end_trial(self, index: int, info: dict[str, Any]) -> bool:
         """Do what waited for the end of this trial; return whether to go on."""
         if "tick" in info:
             self._statistics.end_trial(index, info, self.logger)
         if self._deferral is not None:
             self._deferral.end_trial(index)
+        if index in self._mute:
+            self._note_requests(index, self._take_requests(index))
         if index in self._save_with:
             self._save_with.discard(index)
             self._save()

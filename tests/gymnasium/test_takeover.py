@@ -56,6 +56,14 @@ def test_fixed_info_has_one_structure() -> None:
     assert len({frozenset(info) for info in infos}) == 1
 
 
+def test_what_fixed_infos_do_not_tell_can_be_taken_once() -> None:
+    teacher = Script({1: (Request.STOP, Request.SAVE), 2: (Request.STOP,)})
+    env = cogment_lab.make("CartPole-v1", store=None, teacher=teacher, info_keys="fixed")
+    infos = steps(env, [1, 1, 1])
+    assert len({frozenset(info) for info in infos}) == 1
+    assert env.take_requests() == ("stop", "save") and env.take_requests() == ()
+
+
 def test_a_policy_is_a_teacher_who_is_always_in_control() -> None:
     infos = steps(cogment_lab.make("CartPole-v1", store=None, teacher=lambda observation: 0), [1, 1])
     assert all(info["intervene_action"] == 0 for info in infos)

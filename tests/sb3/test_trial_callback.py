@@ -8,11 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
-from cogment_lab.integrations.sb3 import TakeoverReplayBuffer, TrialCallback
+from cogment_lab.integrations.sb3 import TakeoverReplayBuffer, TrialCallback, make_trial_vec_env
 from gymnasium.wrappers import RescaleAction, TransformAction
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from cogment_lab.errors import ActionWrapperOutside, ConfigurationError, UnacknowledgedTakeoverError
 from cogment_lab.humans import SimulatedHuman
@@ -39,7 +39,8 @@ class Asks(SimulatedHuman):
 
     def poll(self, observation, proposed_action):
         self.ticks += 1
-        return (self.request,) if self.ticks == self.at else None
+        wanted = self.request if isinstance(self.request, tuple) else (self.request,)
+        return wanted if self.ticks == self.at else None
 
 
 # --- takeovers that nobody would learn from ---
@@ -156,8 +157,12 @@ def test_ppo_logs_it_too(make, always_zero, tmp_path):
 # --- requests of those who watch ---
 
 
-def test_a_stop_request_ends_training_after_the_trial(make):
-    env = make("CartPole-v1", Asks(Request.STOP, at=3), max_episode_steps=8)
+in_both_modes = pytest.mark.parametrize("info_keys", ["all", "fixed"])
+
+
+@in_both_modes
+def test_a_stop_request_ends_training_after_the_trial(make, info_keys):
+    env = make("CartPole-v1", Asks(Request.STOP, at=3), max_episode_steps=8, info_keys=info_keys)
     model = make_dqn(env)
     model.learn(1000, callback=TrialCallback())
     assert model.num_timesteps == model.replay_buffer.pos == 8
@@ -166,15 +171,47 @@ def test_a_stop_request_ends_training_after_the_trial(make):
     assert model.replay_buffer.pos == 18
 
 
-def test_a_stop_request_ends_ppo_too(make):
-    env = make("CartPole-v1", Asks(Request.STOP, at=3), max_episode_steps=8)
+@in_both_modes
+def test_a_stop_request_ends_ppo_too(make, info_keys):
+    env = make("CartPole-v1", Asks(Request.STOP, at=3), max_episode_steps=8, info_keys=info_keys)
     model = PPO("MlpPolicy", env, n_steps=32, batch_size=32)
     model.learn(1000, callback=TrialCallback(on_policy="relabel"))
     assert model.num_timesteps == 8
 
 
-def test_a_save_request_saves_the_model_after_the_trial(make, tmp_path):
-    env = make("CartPole-v1", Asks(Request.SAVE, at=3), max_episode_steps=8)
+@in_both_modes
+@pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, SubprocVecEnv])
+def test_requests_are_heard_from_one_environment_among_others(vec_env_cls, info_keys, tmp_path):
+    path = tmp_path / "model.zip"
+    envs = make_trial_vec_env(
+        "CartPole-v1",
+        2,
+        human_index=1,
+        teacher=Asks((Request.SAVE, Request.STOP), at=3),
+        store=None,
+        vec_env_cls=vec_env_cls,
+        max_episode_steps=5,
+        info_keys=info_keys,
+    )
+    try:
+        model = make_dqn(envs)
+        model.learn(1000, callback=TrialCallback(save_path=str(path)))
+        assert model.num_timesteps == DQN.load(path).num_timesteps == 10
+    finally:
+        envs.close()
+
+
+def test_what_was_asked_before_training_is_over(make):
+    env = make("CartPole-v1", Asks(Request.STOP, at=3), max_episode_steps=8, info_keys="fixed")
+    model = make_dqn(env)
+    model.learn(20, callback=[])
+    model.learn(20, callback=TrialCallback())
+    assert model.num_timesteps == 20
+
+
+@in_both_modes
+def test_a_save_request_saves_the_model_after_the_trial(make, tmp_path, info_keys):
+    env = make("CartPole-v1", Asks(Request.SAVE, at=3), max_episode_steps=8, info_keys=info_keys)
     path = tmp_path / "deep" / "model.zip"
     make_dqn(env).learn(20, callback=TrialCallback(save_path=str(path)))
     assert DQN.load(path).num_timesteps == 8
