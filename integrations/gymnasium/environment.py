@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 from cogment_lab.integrations.gymnasium.acknowledge import find_unacknowledged
+from cogment_lab.integrations.gymnasium.delivery import deliver_errors, is_in_worker
 from cogment_lab.integrations.gymnasium.recording import choose_record, open_recorder, store_file
 from cogment_lab.integrations.gymnasium.seating import Seating
 from cogment_lab.integrations.gymnasium.streamline import streamline
@@ -71,6 +72,7 @@ class TrialEnv(gym.Env[Any, Any]):
         self.metadata = inner.metadata
         self.render_mode = inner.render_mode
         self._open = False
+        self._delivers = False
         self._streamlined = False
         self.step = self.trial.step  # type: ignore[method-assign]  # one call less per step
 
@@ -83,6 +85,10 @@ class TrialEnv(gym.Env[Any, Any]):
             The environment's observation, and its info with ``trial_id``.
         """
         if not self._open:
+            if not self._delivers and is_in_worker():
+                self._delivers = True
+                deliver_errors(self)
+                return self.reset(seed=seed, options=options)
             self._take_part()
         elif not self._streamlined and self.trial.trial_number > 0:
             self._streamlined = True
