@@ -18,7 +18,7 @@ from cogment_lab.studies.ledger import StudyLedger
 
 __all__ = ["check_study", "export_data", "forget_participant", "show_progress"]
 
-_STATUSES = ("active", "complete", "declined", "abandoned")
+_STATUSES = ("active", "complete", "declined", "abandoned", "withdrawn")
 
 
 def check_study(file: Path) -> None:

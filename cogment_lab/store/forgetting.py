@@ -20,7 +20,7 @@ from cogment_lab.store.info import encode_info
 from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.rows import BLOB_COLUMNS, PARTS, RowLayout, SparsePart, checksum, pack_part
 
-__all__ = ["Forgotten", "forget_person"]
+__all__ = ["Forgotten", "forget_person", "scrub_file"]
 
 _OF_PERSON = ("study_tokens", "study_trials", "study_responses", "study_events")
 
@@ -44,7 +44,7 @@ class Forgotten:
     answers: int
 
 
-def forget_person(database: Database, catalog: TrialCatalog, name: str, *, in_file: bool) -> Forgotten:
+def forget_person(database: Database, catalog: TrialCatalog, name: str) -> Forgotten:
     """Remove a person; see ``TrialStore.forget``."""
     if not name:
         raise ConfigurationError("forget('') names nobody: pass a pseudonym, or the name that they came with")
@@ -64,8 +64,6 @@ def forget_person(database: Database, catalog: TrialCatalog, name: str, *, in_fi
             if _trials(connection, name, people) != planned:
                 raise TrialStateError(f"{name!r} is at a trial just now: end it, then forget them")
             found.append(_forget(connection, streams, name, people, planned))
-        if in_file:
-            _scrub(connection)
 
     database.change(plan)
     for trial_id in planned.values():
@@ -208,14 +206,15 @@ def _kept_parts(rows: AgentRows, kept: npt.NDArray[np.bool_]) -> dict[str, bytes
     return packed
 
 
-def _scrub(connection: sqlite3.Connection) -> None:
+def scrub_file(connection: sqlite3.Connection) -> None:
     """Write the file anew, without what was deleted, and empty its write-ahead log."""
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("VACUUM")
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StoreError(
             "they are forgotten, but another process reads the store, so that old bytes stay in its -wal "
-            "file: end that process (a page, a training) and call forget again"
+            "file: end that process (a page, a training) and call scrub()"
         )
 
 

@@ -17,7 +17,7 @@ from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.chunk_source import ChunkSource
 from cogment_lab.store.database import Database, FileDatabase, MemoryDatabase
 from cogment_lab.store.deletion import delete_trials
-from cogment_lab.store.forgetting import Forgotten, forget_person
+from cogment_lab.store.forgetting import Forgotten, forget_person, scrub_file
 from cogment_lab.store.labels import Label, LabelKind, Labels
 from cogment_lab.store.location import MEMORY, check_file_system, parse_location, prepare_for_writing
 from cogment_lab.store.pending import StreamQueue
@@ -361,7 +361,7 @@ class TrialStore:
             self._database.change(lambda connection: _delete(connection, trials))
             self._chunks.forget()
 
-    def forget(self, participant: str) -> Forgotten:
+    def forget(self, participant: str, *, scrub: bool = True) -> Forgotten:
         """Remove what the store holds of a person, and scrub its bytes from the file.
 
         That is: trials with the property ``participant`` or the user id of that name, or counted for them by
@@ -370,15 +370,28 @@ class TrialStore:
 
         Args:
             participant: Their pseudonym, or the name that they came with.
+            scrub: Whether the file is written anew, so that not a byte is left: nobody else can write to it
+                meanwhile. Without, nothing is found of them any more, and :meth:`scrub` does the rest later.
 
         Raises:
             ConfigurationError: the name is empty.
             TrialStateError: one of their trials still runs; nothing is removed then.
             StoreError: they are removed, and another process that reads the store keeps old bytes alive.
         """
-        forgotten = forget_person(self._database, self._catalog, participant, in_file=self.path != MEMORY)
+        forgotten = forget_person(self._database, self._catalog, participant)
         self._chunks.forget()
+        if scrub:
+            self.scrub()
         return forgotten
+
+    def scrub(self) -> None:
+        """Write the file anew, without a byte of what was deleted; nobody else can write to it meanwhile.
+
+        Raises:
+            StoreError: another process that reads the store keeps old bytes alive.
+        """
+        if self.path != MEMORY:
+            self._database.change(scrub_file)
 
     def label(
         self,

@@ -17,6 +17,8 @@ def content_of(study: Study, person: Participant) -> dict[str, Any]:
     """Return what the person's step is about."""
     if person.status == "declined":
         return {}
+    if person.status in ("abandoned", "withdrawn"):
+        return {"text": study.farewell}
     if person.step == "consent":
         return {"text": study.consent}
     if person.step == "preflight":

@@ -23,6 +23,8 @@ PER_PERSON = "per-person"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_THANKS = "Thank you."
+_FAREWELL = "Thank you for the time that you gave."
 _MOST_POINTS = 21
 _KINDS = ("scale", "choice", "text")
 _OF_KIND = {"scale": {"low", "high", "low_label", "high_label"}, "choice": {"options"}, "text": {"longest"}}
@@ -58,6 +60,7 @@ class Study:
         trials: Trials that do.
         questionnaire: What is asked at the end.
         thanks: Said at the very end.
+        farewell: Said to who stops taking part before that, such as whom to write to.
         completion_code: Shown at the end; :data:`PER_PERSON` makes one for everybody, ``None`` shows none.
         return_url: Where participants go from the last page, ``None`` for nowhere.
         conditions: Between participants.
@@ -78,7 +81,8 @@ class Study:
     instructions: tuple[str, ...] = ()
     practice: int = 0
     questionnaire: tuple[Question, ...] = ()
-    thanks: str = "Thank you."
+    thanks: str = _THANKS
+    farewell: str = _FAREWELL
     completion_code: str | None = None
     return_url: str | None = None
     conditions: tuple[str, ...] = ("all",)
@@ -132,7 +136,8 @@ class _Reader(YamlValues):
             practice=self.whole(content, "practice", 0, 0, 1000),
             trials=self.whole(content, "trials", None, 1, 10_000),
             questionnaire=self._questions(content),
-            thanks=self.text(content, "thanks", "Thank you."),
+            thanks=self.text(content, "thanks", _THANKS),
+            farewell=self.text(content, "farewell", _FAREWELL),
             completion_code=self.text(content, "completion_code", None),
             return_url=self._address(content),
             conditions=self._conditions(content),

@@ -51,6 +51,14 @@ class Desk:
         """
         await self._ask(self._ledger.advance, person, step, answers)
 
+    async def abandon(self, person: Participant) -> None:
+        """Note that somebody stopped taking part."""
+        await self._ask(self._ledger.abandon, person)
+
+    async def withdraw(self, person: Participant) -> None:
+        """Note that somebody stopped taking part and wants everything deleted."""
+        await self._ask(self._ledger.withdraw, person)
+
     async def note_trial(self, person: Participant, trial_id: str, phase: str) -> None:
         """Count a trial that is over."""
         await self._ask(self._ledger.note_trial, person, trial_id, phase)

@@ -123,6 +123,7 @@ def _participants(ledger: StudyLedger, people: Mapping[str, Participant]) -> Ite
         yield [
             person.pseudonym, hashes.get(person.pseudonym), person.condition, person.status, person.step,
             person.done_practice, person.done_trials, person.joined, person.last_seen, person.completion_code,
+            person.left,
         ]  # fmt: skip
 
 

@@ -23,7 +23,8 @@ class Ending(NamedTuple):
     """How a session ended.
 
     Attributes:
-        why: ``"done"``; ``"failed"``, it could not be made, or raised; ``"lost"``, its process died.
+        why: ``"done"``; ``"failed"``, it could not be made, or raised; ``"lost"``, its process died; and
+            where it was cancelled, ``"idle"`` or ``"left"``.
         told: For the experimenter.
     """
 

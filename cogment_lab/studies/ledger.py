@@ -31,7 +31,9 @@ _PEOPLE = (
     "SELECT p.pseudonym, p.condition, p.status, p.step,"
     " (SELECT count(*) FROM study_trials t WHERE t.person = p.id AND t.phase = 'practice'),"
     " (SELECT count(*) FROM study_trials t WHERE t.person = p.id AND t.phase = 'trials'),"
-    " p.joined, p.last_seen FROM study_people p"
+    " p.joined, p.last_seen,"
+    " (SELECT max(e.time) FROM study_events e WHERE e.person = p.id AND e.kind IN ('abandoned', 'withdrawn'))"
+    f" FROM study_people p WHERE p.study = ? AND p.status != '{progress.DOOMED}'"
 )
 
 
@@ -42,13 +44,15 @@ class Participant:
     Attributes:
         pseudonym: Their name in the data; it tells nothing about who they are.
         condition: What they were assigned to.
-        status: ``"active"``, ``"complete"``, ``"declined"`` (did not agree) or ``"abandoned"``.
+        status: ``"active"``, ``"complete"``, ``"declined"`` (did not agree), ``"abandoned"`` (stopped taking
+            part) or ``"withdrawn"`` (stopped, and had everything deleted).
         step: The page they are at, one of :attr:`Study.steps`.
         done_practice: Practice trials that they finished.
         done_trials: Trials that they finished.
         joined: When they came first, Unix time.
         last_seen: When they were heard of last, Unix time, to some seconds.
         completion_code: What they are given at the end, ``None`` before it.
+        left: When they stopped taking part, Unix time; ``None`` for who did not.
     """
 
     pseudonym: str
@@ -60,6 +64,7 @@ class Participant:
     joined: float
     last_seen: float
     completion_code: str | None
+    left: float | None = None
 
 
 class StudyLedger:
@@ -146,16 +151,14 @@ class StudyLedger:
         Raises:
             UnknownParticipantError: there is nobody of that name.
         """
-        found = self._tables.query(
-            f"{_PEOPLE} WHERE p.study = ? AND p.pseudonym = ?", (self.study.name, pseudonym)
-        )
+        found = self._tables.query(f"{_PEOPLE} AND p.pseudonym = ?", (self.study.name, pseudonym))
         if not found:
             raise UnknownParticipantError(f"study {self.study.name!r} has no participant {pseudonym!r}")
         return self._participant(found[0])
 
     def people(self) -> list[Participant]:
         """Return everybody, in the order in which they came."""
-        rows = self._tables.query(f"{_PEOPLE} WHERE p.study = ? ORDER BY p.id", (self.study.name,))
+        rows = self._tables.query(f"{_PEOPLE} ORDER BY p.id", (self.study.name,))
         return [self._participant(row) for row in rows]
 
     def overview(self) -> dict[str, dict[str, int]]:
@@ -192,8 +195,8 @@ class StudyLedger:
     def _all(self, columns: str, table: str, order: str) -> list[tuple[Any, ...]]:
         return self._tables.query(
             f"SELECT {columns} FROM {table} JOIN study_people p ON p.id = t.person WHERE p.study = ?"
-            f" ORDER BY p.id, {order}",
-            (self.study.name,),
+            f" AND p.status != ? ORDER BY p.id, {order}",
+            (self.study.name, progress.DOOMED),
         )
 
     # --- where ---
@@ -290,6 +293,46 @@ class StudyLedger:
         """Note that somebody gave up: their condition is free for another."""
         return self._set_status(participant, "abandoned")
 
+    def withdraw(self, participant: Participant) -> Participant:
+        """Note that somebody gave up and wants all deleted that they gave; return who stands for them now.
+
+        That is a row with another pseudonym, which their tokens and name lead to, and which says no more than
+        that somebody of this condition left at this step. Under the former one nobody finds them any more;
+        what they gave waits for :func:`cogment_lab.studies.withdrawal.erase`.
+
+        Raises:
+            UnknownParticipantError: they were forgotten.
+        """
+
+        def work(connection: sqlite3.Connection) -> str:
+            person, status, _ = self._tables.person(connection, participant.pseudonym)
+            if status in ("withdrawn", progress.DOOMED):
+                return participant.pseudonym
+            return progress.stand_in(connection, person, time.time())
+
+        return self.participant(self._tables.change(work))
+
+    def doomed(self) -> list[str]:
+        """Return the pseudonyms of those who withdrew and whose data are still there."""
+        rows = self._tables.query(
+            "SELECT pseudonym FROM study_people WHERE study = ? AND status = ?",
+            (self.study.name, progress.DOOMED),
+        )
+        return [pseudonym for (pseudonym,) in rows]
+
+    def has_traces(self) -> bool:
+        """Return whether the file may still hold bytes of somebody who withdrew."""
+        return bool(self._tables.query(progress.TRACES, (self.study.name,)))
+
+    def note_erased(self) -> None:
+        """Note that the file holds no byte any more of those who have withdrawn so far."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for (person,) in connection.execute(progress.TRACES, (self.study.name,)).fetchall():
+                progress.note(connection, person, "erased", {})
+
+        self._tables.change(work)
+
     def close(self) -> None:
         """Let go of the file."""
         self._tables.close()
@@ -305,14 +348,14 @@ class StudyLedger:
         return self.participant(participant.pseudonym)
 
     def _participant(self, row: tuple[Any, ...]) -> Participant:
-        pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen = row
+        pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen, left = row
         code = None
         if status == "complete":
             code = self.study.completion_code
             if code == PER_PERSON:
                 code = self._own_code(pseudonym)
         return Participant(
-            pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen, code
+            pseudonym, condition, status, step, done_practice, done_trials, joined, last_seen, code, left
         )
 
     def _own_code(self, pseudonym: str) -> str:

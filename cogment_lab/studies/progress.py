@@ -13,10 +13,31 @@ from cogment_lab.errors import AnswerError, AnswerErrors
 from cogment_lab.studies.assignment import assign
 from cogment_lab.studies.definition import ALL_STEPS, Study
 
-__all__ = ["PLAYED", "add", "agree", "is_played", "keep_answers", "move_on", "note", "settle"]
+__all__ = [
+    "DOOMED",
+    "PLAYED",
+    "TRACES",
+    "add",
+    "agree",
+    "is_played",
+    "keep_answers",
+    "move_on",
+    "note",
+    "settle",
+    "stand_in",
+]
 
 PLAYED = ("practice", "trials")
 """The steps that are passed by trials."""
+
+DOOMED = "doomed"
+"""Status of what somebody gave who has withdrawn since; nobody is shown it, and it is deleted soon."""
+
+TRACES = (
+    "SELECT p.id FROM study_people p WHERE p.study = ? AND p.status = 'withdrawn' AND NOT EXISTS"
+    " (SELECT 1 FROM study_events e WHERE e.person = p.id AND e.kind = 'erased')"
+)
+"""Rows of those who withdrew since the file was last scrubbed."""
 
 _HERE_SECONDS = 3600.0
 """Who is not heard of for so long, counts for the balance of conditions again when they are complete."""
@@ -43,6 +64,25 @@ def add(connection: sqlite3.Connection, study: Study, external: str | None, now:
         (study.name, pseudonym, external, condition, study.steps[0], now, now),
     )
     return int(cursor.lastrowid or 0), pseudonym
+
+
+def stand_in(connection: sqlite3.Connection, person: int, now: float) -> str:
+    """Put somebody in a row's place who has its condition, step, name and tokens, and gave nothing.
+
+    Nothing leads from the one to the other: not the pseudonym, and not when they came.
+    """
+    pseudonym = f"p-{secrets.token_hex(5)}"
+    (external,) = connection.execute("SELECT external FROM study_people WHERE id = ?", (person,)).fetchone()
+    connection.execute("UPDATE study_people SET status = ?, external = NULL WHERE id = ?", (DOOMED, person))
+    cursor = connection.execute(
+        "INSERT INTO study_people SELECT NULL, study, ?, ?, condition, 'withdrawn', step, ?, ?"
+        " FROM study_people WHERE id = ?",
+        (pseudonym, external, now, now, person),
+    )
+    other = int(cursor.lastrowid or 0)
+    connection.execute("UPDATE study_tokens SET person = ? WHERE person = ?", (other, person))
+    note(connection, other, "withdrawn", {})
+    return pseudonym
 
 
 def agree(connection: sqlite3.Connection, person: int, given: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from cogment_lab.studies.definition import Study
 from cogment_lab.studies.desk import Desk
 from cogment_lab.studies.ledger import Participant
 from cogment_lab.studies.sessions import Sessions
+from cogment_lab.studies.withdrawal import Departures
 
 __all__ = ["make_router"]
 
@@ -25,6 +26,7 @@ _SITE = Path(__file__).parent / "site"
 _LONGEST_ID = 200
 _LONGEST_ANSWERS = 64 * 1024
 _SUBMITTED = frozenset({"consent", "preflight", "instructions", "questionnaire"})
+_STAYING = frozenset({"active", "abandoned"})  # who left before may still ask for deletion
 _PLAYED = frozenset({"practice", "trials"})
 _NO_TOKEN = "this link is not (or no longer) valid: ask for a new one"
 _Authorization = Annotated[str, Header(max_length=400)]
@@ -42,13 +44,22 @@ class _Submission(BaseModel):
     answers: dict[str, Any] | None = None
 
 
-def make_router(study: Study, desk: Desk, sessions: Sessions, access: Access) -> APIRouter:
+class _Leave(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    delete: bool
+
+
+def make_router(
+    study: Study, desk: Desk, sessions: Sessions, departures: Departures, access: Access
+) -> APIRouter:
     """Return the routes of a study.
 
     Args:
         study: Its definition.
         desk: Knows the participants.
         sessions: Where the trials are played.
+        departures: The way out.
         access: Makes the token of a participant's seat.
     """
     router = APIRouter()
@@ -125,6 +136,14 @@ def make_router(study: Study, desk: Desk, sessions: Sessions, access: Access) ->
             return JSONResponse({"error": "there are no trials to do now", "state": describe(person)}, 409)
         sessions.ask(person)
         return JSONResponse(describe(person))
+
+    @router.post("/study/api/leave")
+    async def leave(wish: _Leave, authorization: _Authorization = "") -> Response:
+        person = await who(authorization)
+        if person.status not in _STAYING:
+            return JSONResponse({"error": "there is nothing to leave now", "state": describe(person)}, 409)
+        await departures.leave(person, delete=wish.delete)
+        return JSONResponse(describe(await who(authorization)))
 
     router.mount("/study/site", StaticFiles(directory=_SITE), name="study-site")
     return router

@@ -30,6 +30,7 @@ from cogment_lab.studies.desk import Desk
 from cogment_lab.studies.ledger import Participant, StudyLedger
 from cogment_lab.studies.routes import make_router
 from cogment_lab.studies.sessions import Sessions
+from cogment_lab.studies.withdrawal import Departures, erase
 
 __all__ = ["StudyServer"]
 
@@ -105,6 +106,7 @@ class StudyServer:
             stack.callback(rendezvous.close)
             self._ledger = StudyLedger(self.store, study)
             stack.callback(self._ledger.close)
+            erase(self._ledger, self.store, say)
             self._app = self._make_app()
             rendezvous.publish(self._meeting())
             self._thread = threading.Thread(target=self._run, name="study server", daemon=True)
@@ -144,6 +146,8 @@ class StudyServer:
         if self._server is not None:
             self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
+        if not self._thread.is_alive():
+            erase(self._ledger, self.store, self._say)
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -169,6 +173,7 @@ class StudyServer:
         seats = make_app(config)
         desk = Desk(self._ledger)
         sessions = Sessions(self.study, self.store, desk, self._say, self._fps)
+        departures = Departures(desk, sessions, self.store, self._say)
 
         @contextlib.asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -177,11 +182,12 @@ class StudyServer:
                 self._started.set()
                 yield
                 await sessions.close()
+                await departures.close()
 
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
         app.add_exception_handler(RequestValidationError, _refuse)
         app.add_middleware(Guard, allows_origin=config.allows_origin, headers=tuple(_HEADERS.items()))
-        app.include_router(make_router(self.study, desk, sessions, config.access))
+        app.include_router(make_router(self.study, desk, sessions, departures, config.access))
         app.mount(_SEATS, seats)
         return app
 

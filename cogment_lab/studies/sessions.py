@@ -94,7 +94,8 @@ class Sessions:
         self._line.clear()
         tasks = [*self._tasks, *([] if self._watcher is None else [self._watcher])]
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # else its process is being ended, and that must not be cut short
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def ask(self, person: Participant) -> None:
@@ -118,6 +119,18 @@ class Sessions:
         if sitting is not None:
             sitting.heard = time.monotonic()
             sitting.active = max(sitting.active, sitting.heard - max(idle, 0.0))
+
+    def dismiss(self, pseudonym: str) -> asyncio.Task[None] | None:
+        """End somebody's session at once, or take them out of the line; return what ends with the session."""
+        sitting = self._sittings.pop(pseudonym, None)
+        if sitting is None:
+            return None
+        with contextlib.suppress(ValueError):
+            self._line.remove(sitting)
+        if sitting.task is not None and sitting.state != "ended":
+            sitting.state, sitting.why = "ended", "left"
+            sitting.task.cancel()
+        return sitting.task
 
     def describe(self, pseudonym: str) -> dict[str, Any] | None:
         """Return ``state``, ``place``, ``seat`` and ``why`` of somebody's session, if they asked for one."""
@@ -164,6 +177,9 @@ class Sessions:
                 await asyncio.wait([sitting.former])
                 sitting.former = None
             person = await self._records.look(person)
+            if person.status != "active":  # they left while this began
+                ending = Ending("left")
+                return
             await self._records.note_event(person, "session_started", {"seat": sitting.seat})
             ending = await host_session(self._config(person, sitting.seat), hear)
         except CogmentLabError as error:  # the record could not be written
@@ -171,7 +187,7 @@ class Sessions:
         except asyncio.CancelledError:
             if self._closing:
                 raise
-            ending = Ending("idle")
+            ending = Ending(sitting.why)
         finally:
             sitting.state, sitting.why = "ended", ending.why
             sitting.heard = time.monotonic()
@@ -207,6 +223,7 @@ class Sessions:
     def _tell(self, person: Participant, ending: Ending, seconds: float) -> None:
         texts = {
             "done": "has done all trials",
+            "left": "left their session",
             "idle": f"was idle for {self._study.idle_timeout:g} s; the place is free again",
             "failed": f"could not go on: {ending.told}",
             "lost": f"lost their session and may continue: {ending.told}",

@@ -1,6 +1,7 @@
 """A participant's pages in a real browser."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -190,6 +191,76 @@ def test_whoever_declines_is_thanked(page: Page, serve: Callable[..., StudyServe
     page.goto(serve().join_url)
     page.click("#decline")
     expect(page.locator("h2")).to_have_text("You do not take part")
+
+
+def reach_by_tab(page: Page, selector: str) -> None:
+    """Go backwards, as somebody without a mouse does whose keys go to the trial."""
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate(f"document.activeElement === document.querySelector('{selector}')"):
+            return
+    raise AssertionError(f"no way leads to {selector} by the keyboard")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_who_plays_stops_by_the_keyboard_and_has_everything_deleted(
+    page: Page, serve: Callable[..., StudyServer], theme: str
+) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    server = serve(steps=5000, farewell="Write to <b>ada@lab.example</b>.")
+    walk_to_trials(page, server)
+    page.click("#begin")
+    expect(page.locator(".progress")).to_have_text("Practice 1 of 1", timeout=DEADLINE)
+    page.frame_locator("iframe").locator("#phase", has_text="YOU").wait_for(timeout=DEADLINE)
+    reach_by_tab(page, "#leave")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Stop taking part?")
+    expect(dialog).to_have_accessible_description(re.compile("without giving a reason"))
+    expect(page.get_by_role("button", name="Go on taking part")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.locator("iframe")).to_be_focused()  # keys go to the trial again
+    assert [person.status for person in server.people()] == ["active"]
+    reach_by_tab(page, "#leave")
+    page.keyboard.press("Enter")
+    reach_by_tab(page, "#leave-delete")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2")).to_have_text("You have stopped taking part")
+    expect(page.locator("h2")).to_be_focused()
+    expect(page.locator("#announce")).to_have_text("You have stopped taking part")
+    expect(page.locator("#page")).to_contain_text("Write to <b>ada@lab.example</b>.")
+    expect(page.locator("#page")).to_contain_text("What you gave is deleted")
+    expect(page.locator("#leave")).to_be_hidden()
+    page.goto(f"{server.join_url}?id=anna")
+    expect(page.locator("h2")).to_have_text("You have stopped taking part")
+    assert [person.status for person in server.people()] == ["withdrawn"]
+
+
+def test_a_way_out_is_on_every_page_and_what_was_kept_may_be_deleted_later(
+    page: Page, serve: Callable[..., StudyServer]
+) -> None:
+    server = serve()
+    page.goto(f"{server.join_url}?id=anna")
+    leave = page.get_by_role("button", name="Stop taking part", exact=True)
+    page.wait_for_selector("#agree")
+    leave.click()
+    expect(page.locator("#leave-delete")).to_have_count(0)  # there is nothing yet to delete
+    page.click("#leave-not")
+    page.click("#agree")
+    page.wait_for_selector(".checks")
+    expect(leave).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_selector("#next")
+    leave.click()
+    page.click("#leave-keep")
+    expect(page.locator("h2")).to_have_text("You have stopped taking part")
+    expect(page.locator("#page")).to_contain_text("is kept for the study")
+    page.click("#erase")
+    page.click("#leave-delete")
+    expect(page.locator("#page")).to_contain_text("What you gave is deleted")
+    expect(page.locator("#erase")).to_have_count(0)
 
 
 def test_a_small_window_is_explained(page: Page, serve: Callable[..., StudyServer]) -> None:

@@ -58,6 +58,9 @@ export const submit = (step, answers) => ask(`steps/${step}`, { method: "POST", 
 
 export const beginSession = () => ask("session", { method: "POST", body: {} });
 
+/** Stop taking part. @param {boolean} everything whether what was given is deleted */
+export const leave = (everything) => ask("leave", { method: "POST", body: { delete: everything } });
+
 /** Milliseconds that the server takes to answer. */
 export async function roundTrip() {
   const begin = performance.now();

@@ -1,7 +1,8 @@
 // A participant's way through a study: the server says which step it is, this shows it and hands answers over.
 
-import { Refused, Unreachable, beginSession, canRejoin, enter, getState, join, submit } from "./api.js";
+import { Refused, Unreachable, beginSession, canRejoin, enter, getState, join, leave, submit } from "./api.js";
 import { button, card, make, prose, wait } from "./dom.js";
+import { askToLeave, isGone, leftPage } from "./leaving.js";
 import { preflightPage } from "./preflight.js";
 import { clearDraft, questionnairePage } from "./questions.js";
 import { SeatFrame, doorPage } from "./session.js";
@@ -52,7 +53,8 @@ function showSteps({ steps, step, status }) {
     return item;
   });
   $("steps").replaceChildren(...items);
-  $("steps").hidden = status === "declined";
+  $("steps").hidden = status === "declined" || isGone(status);
+  $("leave").hidden = status !== "active";
 }
 
 function show(next) {
@@ -63,6 +65,7 @@ function show(next) {
   const { step, content, session, status } = state;
   if (seat && session?.seat !== seat.seat) seat = null;
   if (status === "declined") return putCard("declined", () => card("You do not take part", [make("p", { textContent: "Nothing was recorded but this decision. Thank you for reading; you may close this tab." })]));
+  if (isGone(status)) return putCard(`gone ${status}`, () => leftPage(state, () => askToLeave(true, go)));
   if (step === "practice" || step === "trials") return showTrials(step, content, session);
   return put(step, () => PAGES[step](content));
 }
@@ -155,6 +158,17 @@ async function begin() {
   }
 }
 
+/** Stop taking part. @param {boolean} everything whether what was given is deleted */
+async function go(everything) {
+  try {
+    show(await leave(everything));
+    clearDraft();
+    notice("");
+  } catch (error) {
+    fail(error);
+  }
+}
+
 /** Say what went wrong, and go where the server says one is; return what is wrong by key. */
 function fail(error) {
   if (error instanceof Unreachable) notice("Connection lost. What you did is kept; trying again…");
@@ -168,6 +182,7 @@ function fail(error) {
 
 function strangers() {
   seat = null;
+  $("leave").hidden = true;
   const come = button("Continue here", async () => {
     sessionStorage.removeItem("cogment-study-token");
     shown = "";
@@ -221,5 +236,6 @@ $("theme").addEventListener("click", () => {
   if (inside) inside.dataset.theme = next;
 });
 for (const kind of ["keydown", "pointerdown", "pointermove", "wheel"]) addEventListener(kind, touched, { capture: true, passive: true });
+$("leave").addEventListener("click", () => askToLeave(state.step !== "consent", go, () => seat?.focus()));
 addEventListener("pageshow", (event) => event.persisted && look()); // the back button brought an old picture of this page
 watch();
