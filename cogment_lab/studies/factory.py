@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -12,11 +12,16 @@ from typing import Any, Literal, TypeAlias
 import gymnasium as gym
 
 from cogment_lab.errors import StudySessionError
+from cogment_lab.humans.web.wishes import check_wishes
 from cogment_lab.studies.definition import Study
 
 __all__ = ["Session", "SessionFactory", "load_factory", "make_session"]
 
-_ROLES = ("player", "teacher", "evaluator")
+_ALLOWED = {
+    "player": frozenset[str](),
+    "teacher": frozenset({"take", "release", "feedback"}),
+    "evaluator": frozenset({"feedback"}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,9 @@ class Session:
         countdown: Seconds before each trial's first tick, counted when somebody is there.
         keymap: As in :meth:`cogment_lab.humans.WebUI.seat`.
         show_proposal: As in :meth:`cogment_lab.humans.WebUI.seat`.
+        allows: What the person may ask for beyond acting, as in :meth:`cogment_lab.humans.WebUI.seat`; by
+            default a teacher may take over, hand back and give feedback, an evaluator give feedback, a
+            player nothing. The page shows nothing else, and the server refuses it.
         same_starts: The n-th trial of every person begins alike, by the study's seed.
         make: Further keywords of :func:`cogment_lab.make`, and of the environment.
     """
@@ -51,12 +59,13 @@ class Session:
     countdown: int = 3
     keymap: Any = None
     show_proposal: bool = True
+    allows: Collection[str] | None = None
     same_starts: bool = True
     make: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.role not in _ROLES:
-            raise StudySessionError(f"role={self.role!r} is unknown; choose one of {', '.join(_ROLES)}")
+        if self.role not in _ALLOWED:
+            raise StudySessionError(f"role={self.role!r} is unknown; choose one of {', '.join(_ALLOWED)}")
         others = sum(each is not None for each in (self.learner, self.policy))
         if self.role == "player" and others:
             raise StudySessionError("a player acts alone: role='teacher' has a learner or a policy beside it")
@@ -70,9 +79,16 @@ class Session:
                 f"env={self.env!r} is no environment: pass an id like 'CartPole-v1', an environment, or a "
                 "callable that makes one"
             )
+        if self.allows is not None:
+            check_wishes(self.allows)
         reserved = {"player", "teacher", "evaluator", "store", "properties", "user_id"} & set(self.make)
         if reserved:
             raise StudySessionError(f"make={sorted(reserved)}: the study decides these itself")
+
+    @property
+    def allowed(self) -> Collection[str]:
+        """What the person may ask for."""
+        return _ALLOWED[self.role] if self.allows is None else self.allows
 
 
 SessionFactory: TypeAlias = Callable[[str, str], Session]

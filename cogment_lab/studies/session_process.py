@@ -84,12 +84,14 @@ def _sit(line: _Line) -> None:
             keymap=session.keymap,
             patience=patience,
             show_proposal=session.show_proposal,
+            allows=session.allowed,
         )
         fps = config["fps"]
         roles: dict[str, Any] = {session.role: seat}
         if session.policy is not None:
             roles["player"] = session.policy
-        make: dict[str, Any] = {**session.make, **({} if fps is None else {"fps": fps})}
+        pace = {} if "pace" in session.allowed else {"pace": "live"}  # nor by leaving, or hiding the tab
+        make: dict[str, Any] = {**pace, **session.make, **({} if fps is None else {"fps": fps})}
         env = cogment_lab.make(session.env, store=records, user_id=participant, **roles, **make)
         if session.role == "teacher" and session.learner is None:
             env.acknowledge_takeovers("")  # as the experimenter wants it: nobody learns, and the page says so

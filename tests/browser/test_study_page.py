@@ -193,6 +193,25 @@ def test_whoever_declines_is_thanked(page: Page, serve: Callable[..., StudyServe
     expect(page.locator("h2")).to_have_text("You do not take part")
 
 
+def test_a_trial_offers_what_is_the_participants(page: Page, serve: Callable[..., StudyServer]) -> None:
+    server = serve(steps=5000)
+    walk_to_trials(page, server)
+    page.click("#begin")
+    seat = page.frame_locator("iframe")
+    seat.locator("#phase", has_text="YOU").wait_for(timeout=DEADLINE)
+    expect(seat.locator("#keys button").first).to_be_visible()
+    for name in ("pause", "step", "stop", "save", "pace-max", "note", "success", "show-proposal", "wait"):
+        expect(seat.locator(f"#{name}")).to_be_hidden()
+    expect(seat.locator("#tools")).to_be_hidden()
+    seat.locator("#help-button").click()
+    expect(seat.locator("#help-keys")).not_to_contain_text("pause")
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    tick = int(seat.locator("#tick").inner_text())
+    expect(seat.locator("#tick")).not_to_have_text(str(tick))
+    expect(seat.locator("#banner")).to_be_hidden()  # the page does not even ask
+
+
 def reach_by_tab(page: Page, selector: str) -> None:
     """Go backwards, as somebody without a mouse does whose keys go to the trial."""
     for _ in range(60):

@@ -262,3 +262,21 @@ def test_a_server_that_ends_ends_the_wait() -> None:
     with pytest.raises(SeatError):
         person.take()
     person.close()
+
+
+def test_a_seat_grants_what_it_allows_and_nothing_else(page: WebUI, start_loop: Callable[..., Any]) -> None:
+    start_loop(page.seat("teacher", "narrow", allows=["take", "release"]))
+    with SeatClient(page, "narrow") as person:
+        assert person.hello["allows"] == ["release", "take"]
+        person.wait_until(lambda: person.pictures > 3, "pictures")
+        person.set_pace("quarter")
+        person.wait_until(lambda: person.status["refused"] == 1, "the refusal")
+        assert "'pace'" in person.status["refusal"]
+        person.take()
+        person.wait_until(lambda: person.status["phase"] == "correcting", "correcting")
+        assert person.status["pace"] == "live"
+
+
+def test_a_seat_allows_only_what_there_is(page: WebUI) -> None:
+    with pytest.raises(ConfigurationError, match=r"allows=\['fly'\]"):
+        page.seat("teacher", "odd", allows=["fly"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogment_lab.humans.web.memory import now_ns
 from cogment_lab.humans.web.picture import FORMATS
+from cogment_lab.humans.web.wishes import REQUESTS, SETTINGS
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.room import Room
@@ -16,14 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Hearing"]
 
-_REQUESTS = frozenset(
-    {"take", "release", "pause", "resume", "step", "stop", "save", "discard", "success", "failure"}
-)
 _PACES = frozenset({"max", "live", "half", "quarter", "step"})
 _MOST_KEYS = 16
 _LONGEST_NOTE = 800  # bytes, of the 1,020 of a message to the trial
 _LONGEST_CAPTURE_NS = 5_000_000_000
-_SETTINGS = frozenset({"idle", "wait", "ramp", "proposal", "inspect"})
+_REFUSAL_SECONDS = 1.0  # so often a wish that is not granted is recorded
 _SLOWEST_REACTION_MS = 60_000.0
 _LARGEST_NUMBER = 2**32 - 1
 _FPS = (1.0, 60.0)
@@ -43,6 +41,7 @@ class Hearing:
         self._room = room
         self._held: list[str] = []
         self._painted: float | None = None
+        self._refused_at = -_REFUSAL_SECONDS
 
     def hear(self, text: str) -> None:
         """Act on one message."""
@@ -68,6 +67,18 @@ class Hearing:
         self._held = held
         self._room.post({"k": "keys", "held": held}, number)
 
+    def _may(self, wish: str) -> bool:
+        """Return whether this tab's wish counts here; one that the seat does not allow is recorded."""
+        if not self._viewer.drives:
+            return False
+        if self._room.allows is None or wish in self._room.allows:
+            return True
+        now = time.monotonic()
+        if now - self._refused_at >= _REFUSAL_SECONDS:
+            self._refused_at = now
+            self._room.post({"k": "refused", "why": f"this seat does not allow {wish!r}"})
+        return False
+
     # --- the driver ---
 
     def _on_keys(self, message: dict[str, Any]) -> None:
@@ -84,7 +95,7 @@ class Hearing:
 
     def _on_request(self, message: dict[str, Any]) -> None:
         name = message["name"]
-        if name not in _REQUESTS or not self._viewer.drives:
+        if name not in REQUESTS or not self._may(name):
             return
         if name == "take" and self._room.learning:
             return
@@ -96,18 +107,18 @@ class Hearing:
         self._room.post(post)
 
     def _on_pace(self, message: dict[str, Any]) -> None:
-        if message["name"] in _PACES and self._viewer.drives:
+        if message["name"] in _PACES and self._may("pace"):
             self._room.post({"k": "pace", "name": message["name"]})
 
     def _on_feedback(self, message: dict[str, Any]) -> None:
         value = float(message["value"])
-        if self._viewer.drives and math.isfinite(value):
+        if math.isfinite(value) and self._may("feedback"):
             value = min(1.0, max(-1.0, value))
             self._room.post({"k": "feedback", "value": value, **self._moment(message)})
 
     def _on_note(self, message: dict[str, Any]) -> None:
         text = " ".join(str(message["text"]).split())
-        if self._viewer.drives and text:
+        if text and self._may("note"):
             cut = text[:_LONGEST_NOTE]
             while len(json.dumps(cut, ensure_ascii=False).encode("utf-8", "replace")) > _LONGEST_NOTE:
                 cut = cut[:-16]
@@ -115,13 +126,9 @@ class Hearing:
             self._room.post({"k": "note", "text": cut, "to": to, **self._moment(message)})
 
     def _on_setting(self, message: dict[str, Any]) -> None:
-        value = message["value"]
-        if (
-            self._viewer.drives
-            and message["name"] in _SETTINGS
-            and isinstance(value, bool | int | float | str)
-        ):
-            self._room.post({"k": "setting", "name": message["name"], "value": value})
+        name, value = message["name"], message["value"]
+        if name in SETTINGS and isinstance(value, bool | int | float | str) and self._may(name):
+            self._room.post({"k": "setting", "name": name, "value": value})
 
     def _moment(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return when and about which tick of which trial something was said, as far as the tab knows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 from cogment_lab.humans.web.claim import holder_of
@@ -15,11 +16,11 @@ __all__ = ["offer_free_seat", "offer_seat", "withdraw_seat"]
 _MOST_OF_A_ROLE = 1000
 
 
-def offer_seat(folder: Path, name: str, role: str) -> None:
-    """Offer that seat, or again, from this process."""
+def offer_seat(folder: Path, name: str, role: str, allows: Collection[str] | None = None) -> None:
+    """Offer that seat, or again, from this process; ``allows`` is what may be asked for, ``None`` for all."""
     path = folder / f"{name}.json"
     draft = path.with_suffix(f".draft{os.getpid()}-{threading.get_ident()}")
-    draft.write_text(_offer(name, role), encoding="utf-8")
+    draft.write_text(_offer(name, role, allows), encoding="utf-8")
     draft.replace(path)
 
 
@@ -45,8 +46,9 @@ def withdraw_seat(folder: Path, name: str) -> None:
     (folder / f"{name}.json").unlink(missing_ok=True)
 
 
-def _offer(name: str, role: str) -> str:
-    return json.dumps({"name": name, "role": role, "pid": os.getpid()})
+def _offer(name: str, role: str, allows: Collection[str] | None = None) -> str:
+    wishes = None if allows is None else sorted(allows)
+    return json.dumps({"name": name, "role": role, "allows": wishes, "pid": os.getpid()})
 
 
 def _is_used(folder: Path, name: str) -> bool:

@@ -54,6 +54,7 @@ class Room:
     def __init__(self, folder: Path, name: str, role: str, encoders: Executor) -> None:
         self.name = name
         self.role = role
+        self.allows: frozenset[str] | None = None  # everything
         self.memory = SeatMemory(folder / f"{name}.seat")
         self.viewers: list[Viewer] = []
         self.driver: Viewer | None = None

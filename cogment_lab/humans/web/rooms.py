@@ -75,6 +75,8 @@ class Rooms:
             if name not in self._rooms:
                 self._rooms[name] = Room(self._folder, name, seat["role"], self._encoders)
             self._rooms[name].role = seat["role"]
+            allows = seat.get("allows")
+            self._rooms[name].allows = None if allows is None else frozenset(allows)
             found.append(self._rooms[name])
         return found
 

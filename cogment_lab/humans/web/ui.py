@@ -10,6 +10,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +22,7 @@ from cogment_lab.humans.web.offer import offer_free_seat, offer_seat, withdraw_s
 from cogment_lab.humans.web.rendezvous import find_page
 from cogment_lab.humans.web.seat import WebSeat
 from cogment_lab.humans.web.server_process import ServerProcess
+from cogment_lab.humans.web.wishes import check_wishes
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.notebook import SeatFrame
@@ -171,6 +173,7 @@ class WebUI:
         keymap: Any = None,
         patience: float = 30.0,
         show_proposal: bool = True,
+        allows: Collection[str] | None = None,
     ) -> WebSeat:
         """Return a seat on this page.
 
@@ -183,21 +186,26 @@ class WebUI:
             patience: Seconds that a turn-based environment waits for a key.
             show_proposal: Whether the person sees what the player is about to do, until they say otherwise;
                 whether it was shown is in the record.
+            allows: What whoever sits here may ask for beyond acting and answering, ``None`` for everything:
+                ``take, release, pause, resume, step, stop, save, discard, success, failure, pace, feedback,
+                note`` and the settings ``idle, wait, ramp, proposal, inspect``. The page shows nothing else,
+                and what comes all the same is refused and recorded.
 
         Raises:
-            ConfigurationError: an unknown role, or a name that is no plain word.
+            ConfigurationError: an unknown role or wish, or a name that is no plain word.
         """
         if role not in _ROLES:
             raise ConfigurationError(f"role={role!r} is unknown; choose one of {', '.join(_ROLES)}")
         if name is not None and not _NAME.fullmatch(name):
             raise ConfigurationError(f"name={name!r}: letters, digits, '-' and '_' only, at most 64")
+        allowed = None if allows is None else check_wishes(allows)
         self.start()
         assert self._folder is not None
         if name is None:
             name = self._offered.get(role, role)
             if self._joined and role not in self._offered:
                 name = self._offered[role] = offer_free_seat(self._folder, role)
-        offer_seat(self._folder, name, role)
+        offer_seat(self._folder, name, role, allowed)
         self._offered.setdefault(name, name)
         return WebSeat(self._folder, name, role, keymap, patience, show_proposal)
 

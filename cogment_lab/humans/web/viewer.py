@@ -155,6 +155,7 @@ class Viewer:
             "may_act": self.may_act,
             "occupied": room.driver is not None,
             "driver": room.driver.person if room.driver is not None else None,
+            "allows": None if room.allows is None else sorted(room.allows),
             "keymap": room.status.get("keymap"),
             "controls": room.status.get("controls"),
         }

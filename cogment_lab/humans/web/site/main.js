@@ -7,6 +7,7 @@ import { chooseSeat, hasLobby, readLink, sayInstead } from "./entry.js";
 import { Feedback } from "./feedback.js";
 import { padProblem } from "./gamepad.js";
 import { Input } from "./input.js";
+import { isOffered, showOffered, wishOf } from "./offered.js";
 import { Remap } from "./remap.js";
 import { FINAL, SeatSocket } from "./socket.js";
 import { $, View, all, element } from "./view.js";
@@ -23,7 +24,7 @@ function sit(seat) {
   let socket;
   /** @type {{elements: HTMLElement[], axes: (values: number[] | null) => boolean, letGo: () => void}} */
   let panel = { elements: [], axes: () => false, letGo: () => {} };
-  const send = (message) => socket?.send(message);
+  const send = (message) => isOffered(state.hello, wishOf(message)) && socket?.send(message);
   const view = new View(send);
   const banners = new Banners(view, send);
   const acting = new Acting(send);
@@ -136,12 +137,13 @@ function sit(seat) {
   /** Build the controls anew, where seat, keys or action space changed. */
   function build() {
     if (!state.hello) return;
-    const { keymap, controls, driving } = state.hello;
-    const key = JSON.stringify([keymap, controls, driving, role(), state.status?.env_id, remap.chosen]);
+    const { keymap, controls, driving, allows } = state.hello;
+    const key = JSON.stringify([keymap, controls, driving, allows, role(), state.status?.env_id, remap.chosen]);
     if (key === state.built) return;
     remap.use(state.status?.env_id ?? "", keymap);
-    state.built = JSON.stringify([keymap, controls, driving, role(), state.status?.env_id, remap.chosen]);
+    state.built = JSON.stringify([keymap, controls, driving, allows, role(), state.status?.env_id, remap.chosen]);
     document.body.dataset.role = role();
+    showOffered(state.hello);
     $("keys").replaceChildren(...(input.acts ? keymap?.bindings ?? [] : []).map((binding) => keyButton(binding, driving)));
     const hands = {
       send: (action) => input.control(action),
@@ -159,9 +161,9 @@ function sit(seat) {
     $("pad-notice").hidden = !padProblem() || !input.acts;
     for (const each of all("#drive button, #tools button, #tools input, #acting select")) each.disabled = !driving;
     $("help-text").textContent = helpText(role(), Boolean(state.status?.learns));
-    const own = [["Space", "hold to fly", "teacher"], ["T", "fly, or hand back", "teacher"], ["P", "pause", "teacher player"], [".", "one step while paused", "teacher player"], ["Z  X", "bad, good", "teacher evaluator"], ["Esc", "leave a text box or a slider", "teacher player evaluator"]];
+    const own = [["Space", "hold to fly", "teacher"], ["T", "fly, or hand back", "teacher"], ["P", "pause", "teacher player", "pause"], [".", "one step while paused", "teacher player", "step"], ["Z  X", "bad, good", "teacher evaluator", "feedback"], ["Esc", "leave a text box or a slider", "teacher player evaluator"]];
     const named = (input.acts ? keymap?.bindings ?? [] : []).map(({ keys, label }) => [names(keys), label]);
-    $("help-keys").replaceChildren(...[...own.filter(([, , roles]) => roles.includes(role())), ...named].flatMap(([name, text]) => [element("dt", name), element("dd", text)]));
+    $("help-keys").replaceChildren(...[...own.filter(([, , roles, wish]) => roles.includes(role()) && (!wish || isOffered(state.hello, wish))), ...named].flatMap(([name, text]) => [element("dt", name), element("dd", text)]));
   }
 
   const names = (keys) => keys.map((code) => keyName(remap.keyOf(code))).join(" ");
