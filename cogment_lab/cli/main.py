@@ -410,11 +410,14 @@ def study_serve(
     port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     public_url: Annotated[str | None, typer.Option(help="Address that people use, behind a proxy.")] = None,
+    proxy: Annotated[
+        list[str] | None, typer.Option(help="Address of that proxy, where it is not on this machine.")
+    ] = None,
 ) -> None:
     """Serve a study until Ctrl-C; serving it again with the same store goes on where it was."""
     from cogment_lab.cli.study_serve import serve_study
 
-    serve_study(file, store=store, port=port, host=host, public_url=public_url)
+    serve_study(file, store=store, port=port, host=host, public_url=public_url, proxies=tuple(proxy or ()))
 
 
 @study_app.command("dryrun")

@@ -29,13 +29,22 @@ _LOOK_SECONDS = 0.2
 _SWITCH_SECONDS = 0.001  # encoders and the event loop share one interpreter
 
 
-def serve_study(file: Path, *, store: Path, port: int, host: str, public_url: str | None) -> None:
+def serve_study(
+    file: Path,
+    *,
+    store: Path,
+    port: int,
+    host: str,
+    public_url: str | None,
+    proxies: Sequence[str] = (),
+) -> None:
     """Serve until Ctrl-C; what participants did is in the store, and serving again goes on there.
 
     Raises:
         StudyFileError: the file cannot be used; it names the key.
         StudySessionError: the function that the file names cannot be loaded.
         PortInUseError: the port is taken.
+        ConfigurationError: ``proxies`` are no addresses, or given without ``public_url``.
     """
     study = read_study(file)
     load_factory(study)
@@ -43,7 +52,13 @@ def serve_study(file: Path, *, store: Path, port: int, host: str, public_url: st
     sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     with StudyServer(
-        study, store, port=port, host=host, public_url=public_url, say=lambda text: _say(console, text)
+        study,
+        store,
+        port=port,
+        host=host,
+        public_url=public_url,
+        proxies=proxies,
+        say=lambda text: _say(console, text),
     ) as server:
         _link(console, "join link", server.join_url)
         _link(console, "experimenter", server.lobby_url)
@@ -78,7 +93,7 @@ def dryrun_study(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cogment_lab-"))
             store = Path(folder) / "dryrun.db"
         troubles = _Troubles(console)
-        server = stack.enter_context(StudyServer(study, store, say=troubles.hear, fps=fps))
+        server = stack.enter_context(StudyServer(study, store, say=troubles.hear, fps=fps, join_limit=None))
         done = 0
 
         def tell(run: DryRun) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cogment_lab.studies.definition import Preflight, Study, read_study
+from cogment_lab.studies.doorkeeper import JoinLimit
 from cogment_lab.studies.factory import Session
 from cogment_lab.studies.ledger import Participant, StudyLedger
 from cogment_lab.studies.questions import Question
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from cogment_lab.studies.server import StudyServer
 
 __all__ = [
+    "JoinLimit",
     "Participant",
     "Preflight",
     "Question",

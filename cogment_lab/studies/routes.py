@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,7 @@ from cogment_lab.humans.web.access import Access
 from cogment_lab.studies.content import content_of, preflight_problems
 from cogment_lab.studies.definition import Study
 from cogment_lab.studies.desk import Desk
+from cogment_lab.studies.doorkeeper import Doorkeeper
 from cogment_lab.studies.ledger import Participant
 from cogment_lab.studies.sessions import Sessions
 from cogment_lab.studies.withdrawal import Departures
@@ -28,6 +29,7 @@ _LONGEST_ANSWERS = 64 * 1024
 _SUBMITTED = frozenset({"consent", "preflight", "instructions", "questionnaire"})
 _STAYING = frozenset({"active", "abandoned"})  # who left before may still ask for deletion
 _PLAYED = frozenset({"practice", "trials"})
+_CROWDED = "many people join just now"
 _NO_TOKEN = "this link is not (or no longer) valid: ask for a new one"
 _Authorization = Annotated[str, Header(max_length=400)]
 
@@ -51,7 +53,13 @@ class _Leave(BaseModel):
 
 
 def make_router(
-    study: Study, desk: Desk, sessions: Sessions, departures: Departures, access: Access
+    study: Study,
+    desk: Desk,
+    sessions: Sessions,
+    *,
+    doorkeeper: Doorkeeper,
+    departures: Departures,
+    access: Access,
 ) -> APIRouter:
     """Return the routes of a study.
 
@@ -59,6 +67,7 @@ def make_router(
         study: Its definition.
         desk: Knows the participants.
         sessions: Where the trials are played.
+        doorkeeper: The way in.
         departures: The way out.
         access: Makes the token of a participant's seat.
     """
@@ -98,9 +107,13 @@ def make_router(
         return Response(status_code=204)
 
     @router.post("/study/api/join")
-    async def join(wish: _Join) -> dict[str, Any]:
+    async def join(wish: _Join, request: Request) -> Response:
+        seconds = doorkeeper.admit(request.client.host if request.client is not None else "")
+        if seconds:
+            content = {"error": _CROWDED, "retry_after": seconds}
+            return JSONResponse(content, 429, headers={"Retry-After": str(seconds)})
         _, token = await desk.join(wish.id)
-        return {"token": token}
+        return JSONResponse({"token": token})
 
     @router.get("/study/api/state")
     async def state(

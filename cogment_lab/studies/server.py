@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import secrets
 import shutil
@@ -27,6 +28,7 @@ from cogment_lab.humans.web.guard import Guard
 from cogment_lab.humans.web.rendezvous import Meeting, Rendezvous
 from cogment_lab.studies.definition import Study
 from cogment_lab.studies.desk import Desk
+from cogment_lab.studies.doorkeeper import Doorkeeper, JoinLimit
 from cogment_lab.studies.ledger import Participant, StudyLedger
 from cogment_lab.studies.routes import make_router
 from cogment_lab.studies.sessions import Sessions
@@ -39,6 +41,8 @@ _LARGEST_MESSAGE = 8 * 1024
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _SEATS = "/seat"
+_THIS_MACHINE = ("127.0.0.1", "::1")
+_JOIN_LIMIT = JoinLimit()
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; frame-src 'self'; frame-ancestors 'none'; "
@@ -61,13 +65,16 @@ class StudyServer:
         store: Path of the store.
         port: Where to listen; 0 takes any free port.
         host: Address to listen on.
-        public_url: The address that participants use, where a proxy stands before the server.
+        public_url: The address that participants use, where a proxy stands before the server. Only then is
+            its ``X-Forwarded-For`` believed.
+        proxies: Addresses or networks that the proxy may have; by default it is on this machine.
+        join_limit: How many people may join in how much time; ``None`` for any number.
         say: Called with a line for the experimenter, from the server's thread.
         fps: Ticks per second instead of the environment's, for simulated people.
 
     Raises:
         PortInUseError: the port is taken.
-        ConfigurationError: another page serves the store.
+        ConfigurationError: another page serves the store; ``proxies`` are none, or lack a ``public_url``.
 
     Example::
 
@@ -84,6 +91,8 @@ class StudyServer:
         port: int = 0,
         host: str = "127.0.0.1",
         public_url: str | None = None,
+        proxies: Sequence[str] = (),
+        join_limit: JoinLimit | None = _JOIN_LIMIT,
         say: Callable[[str], None] = print,
         fps: float | None = None,
     ) -> None:
@@ -91,6 +100,8 @@ class StudyServer:
         self.store = Path(store).absolute()
         self.host = host
         self.public_url = public_url.rstrip("/") if public_url is not None else None
+        self._proxies = _check_proxies(proxies, public_url)
+        self._join_limit = join_limit
         self._say = say
         self._fps = fps
         self._token = secrets.token_urlsafe(18)
@@ -187,7 +198,16 @@ class StudyServer:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
         app.add_exception_handler(RequestValidationError, _refuse)
         app.add_middleware(Guard, allows_origin=config.allows_origin, headers=tuple(_HEADERS.items()))
-        app.include_router(make_router(self.study, desk, sessions, departures, config.access))
+        app.include_router(
+            make_router(
+                self.study,
+                desk,
+                sessions,
+                doorkeeper=Doorkeeper(self._join_limit, self._say),
+                departures=departures,
+                access=config.access,
+            )
+        )
         app.mount(_SEATS, seats)
         return app
 
@@ -217,6 +237,8 @@ class StudyServer:
             self._app,
             log_level="warning",
             access_log=False,
+            proxy_headers=self.public_url is not None,
+            forwarded_allow_ips=self._proxies,
             ws_max_size=_LARGEST_MESSAGE,
             ws_per_message_deflate=False,
             ws_ping_interval=5.0,
@@ -231,6 +253,22 @@ class StudyServer:
             self._error = error
             self._started.set()
             raise
+
+
+def _check_proxies(proxies: Sequence[str], public_url: str | None) -> list[str]:
+    """Return the addresses whose word counts for where somebody comes from."""
+    if proxies and public_url is None:
+        raise ConfigurationError(
+            "a proxy's address is given, and not the address that people use: public_url"
+        )
+    for each in proxies:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            raise ConfigurationError(
+                f"proxies: {each!r} is no address or network, such as 10.0.0.7 or 10.0.0.0/24"
+            ) from None
+    return list(proxies or _THIS_MACHINE)
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

@@ -57,13 +57,22 @@ class SimulatedParticipant:
             StudySessionError: it could not finish; the message says where it was.
         """
         self._deadline = time.monotonic() + self._timeout
-        self._token = self._ask("join", {"id": self.external_id})["token"]
+        self._join()
         state = self._follow(self._ask("state"))
         if state["status"] != "complete":
             raise StudySessionError(
                 f"{self.external_id} ended as {state['status']!r} at step {state['step']!r}"
             )
         return state
+
+    def _join(self) -> None:
+        """Follow the join link, again where too many people do."""
+        while not self._token:
+            answer = self._ask("join", {"id": self.external_id}, may_wait=True)
+            self._token = answer.get("token", "")
+            if not self._token:
+                self._stopped.wait(answer["retry_after"])
+                self._check_time("join")
 
     def _follow(self, state: dict[str, Any]) -> dict[str, Any]:
         """Do one step after the other until there is none."""
@@ -184,7 +193,10 @@ class SimulatedParticipant:
                 f"{self.external_id} was not done within {self._timeout:g} s, at step {step!r}"
             )
 
-    def _ask(self, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _ask(
+        self, path: str, content: dict[str, Any] | None = None, *, may_wait: bool = False
+    ) -> dict[str, Any]:
+        """Return what the server answers; ``may_wait`` also takes that it asks to come again later."""
         request = urllib.request.Request(
             f"{self._base}/study/api/{path}",
             data=None if content is None else json.dumps(content).encode(),
@@ -197,6 +209,9 @@ class SimulatedParticipant:
         except HTTPError as error:
             with error:
                 told = error.read(2000).decode(errors="replace")
+            if may_wait and error.code == 429:
+                crowded: dict[str, Any] = json.loads(told)
+                return crowded
             raise StudySessionError(
                 f"{self.external_id}: {path} was refused ({error.code}): {told}"
             ) from None

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cogment_lab import TrialStore
-from cogment_lab.studies import StudyServer, read_study
+from cogment_lab.studies import JoinLimit, StudyServer, read_study
 
 pytestmark = pytest.mark.browser
 
@@ -53,13 +53,16 @@ return_url: https://example.org/done
 def serve(tmp_path: Path) -> Iterator[Callable[..., StudyServer]]:
     running: list[StudyServer] = []
 
-    def start(steps: int = 20, port: int = 0, **study_keys: Any) -> StudyServer:
+    def start(
+        steps: int = 20, port: int = 0, join_limit: JoinLimit | None = None, **study_keys: Any
+    ) -> StudyServer:
         module = f"session_of_{tmp_path.name}".replace("-", "_")
         (tmp_path / f"{module}.py").write_text(SESSION.replace("STEPS", str(steps)))
         more = "".join(f"{key}: {value}\n" for key, value in study_keys.items())
         (tmp_path / "study.yaml").write_text(STUDY.replace("MODULE", module) + more)
         study = read_study(tmp_path / "study.yaml")
-        running.append(StudyServer(study, tmp_path / "study.db", port=port, say=lambda text: None))
+        path = tmp_path / "study.db"
+        running.append(StudyServer(study, path, port=port, say=lambda text: None, join_limit=join_limit))
         return running[-1]
 
     yield start
@@ -124,6 +127,19 @@ def test_a_person_goes_all_the_way(page: Page, serve: Callable[..., StudyServer]
     expect(page.locator("#return")).to_have_attribute("href", "https://example.org/done")
     page.click("#copy")
     expect(page.locator("#copy")).not_to_have_text("Copy")
+
+
+def test_who_comes_with_too_many_others_is_told_and_joins_by_themselves(
+    page: Page, serve: Callable[..., StudyServer]
+) -> None:
+    server = serve(join_limit=JoinLimit(burst=1, seconds=6.0))
+    ask(server, "join")
+    page.goto(server.join_url)
+    expect(page.locator("h2")).to_have_text("Many people are joining just now")
+    expect(page.locator("#page")).to_contain_text(re.compile(r"by itself in (\d+ seconds|a second)"))
+    expect(page.locator("#leave")).to_be_hidden()
+    expect(page.locator("#agree")).to_be_visible()
+    assert len(server.people()) == 2
 
 
 def test_texts_are_texts(page: Page, serve: Callable[..., StudyServer]) -> None:

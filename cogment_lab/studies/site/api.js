@@ -11,6 +11,7 @@ export class Refused extends Error {
     this.status = status;
     this.problems = content?.problems ?? {};
     this.state = content?.state ?? null;
+    this.retryAfter = content?.retry_after ?? 0;
   }
 }
 

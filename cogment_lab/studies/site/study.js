@@ -202,16 +202,26 @@ async function look() {
   }
 }
 
+/** Many people join: wait, and say for how long. @param {number} seconds */
+async function queue(seconds) {
+  notice("");
+  const left = make("span", { className: "left" });
+  putCard("crowd", () => card("Many people are joining just now", [make("p", {}, "It goes on by itself ", left, "; keep this page open.")]));
+  for (let second = seconds; second > 0; second -= 1) {
+    ($("page").querySelector(".left") ?? left).textContent = second === 1 ? "in a second" : `in ${second} seconds`;
+    await wait(1000);
+  }
+}
+
 async function follow(anew = false) {
   try {
     await (anew ? join() : enter());
     await look();
   } catch (error) {
-    fail(error);
-    if (error instanceof Unreachable) {
-      await wait(2000);
-      await follow(anew);
-    }
+    if (error instanceof Refused && error.retryAfter) await queue(error.retryAfter);
+    else fail(error);
+    if (error instanceof Unreachable) await wait(2000);
+    if (error instanceof Unreachable || error.retryAfter) await follow(anew);
   }
 }
 
