@@ -119,7 +119,7 @@ def feedback_figure(report: EnvironmentReport) -> str:
         axes.bar(middle, praise, width, color=PRAISE, label="praise")
         axes.bar(middle, -scolding, width, color=FALLBACK, label="scolding")
         axes.axhline(0.0, color=_GREY, lw=0.8)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="trial", ylabel="pieces of feedback")
         _legend(axes)
 
@@ -144,7 +144,7 @@ def takeover_map(trials: Sequence[TrialFigures]) -> str:
             extent=(0.0, float(longest), len(rows) + 0.5, 0.5),
         )
         axes.grid(visible=False)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="y", integer=True)
         axes.set(xlabel="tick of the trial", ylabel="trial")
         from matplotlib.patches import Patch
 
