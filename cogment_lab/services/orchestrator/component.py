@@ -28,7 +28,7 @@ Out = TypeVar("Out", ActorRunTrialOutput, EnvRunTrialOutput)
 
 
 class ComponentFailed(ServiceError):
-    """A component could not be reached or did not begin as the protocol wants."""
+    """A component could not be reached, or does not keep to the protocol."""
 
 
 class Link(Generic[In, Out]):
