@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,18 @@ def write(results: Results) -> None:
     DOCUMENT.write_text(f"{before}{MARKS[0]}{table(kept)}{MARKS[1]}{after}")
 
 
+def end_with_parent() -> None:
+    """Let a worker end when the benchmark is killed, not go on for hours."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -217,7 +231,7 @@ def main() -> None:
     args = parser.parse_args()
     begin = time.perf_counter()
     results: Results = {}
-    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with_parent) as pool:
         for env_id in args.envs:
             low, high = player_return(env_id, 1.0), player_return(env_id, 0.0)
             print(f"{env_id}: random {low:.0f}, scripted expert {high:.0f}", flush=True)
