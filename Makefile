@@ -46,15 +46,22 @@ bench: $(VENV)/.installed
 results: $(VENV)/.installed
 	$(BIN)/python benchmarks/offline.py --jobs 2 --write --datasets mixed --algorithms BC TD3+BC IQL $(ARGS)
 
-# The whole table (150 runs, an hour and more), and d3rlpy's IQL on the same data in an environment of its own.
-results-long: $(VENV)/.installed runs/d3rlpy/.installed
+# The whole table (150 runs, an hour and more), d3rlpy's IQL on the same data in an environment of its own, and
+# MuJoCo (hours: SAC learns first, in each of two environments; MUJOCO_ARGS="--train-steps 2000 ..." is shorter).
+results-long: $(VENV)/.installed runs/d3rlpy/.installed $(VENV)/.mujoco
 	$(BIN)/python benchmarks/offline.py --jobs 2 --write $(ARGS)
 	$(BIN)/python benchmarks/offline_d3rlpy.py export runs/offline/d3rlpy.npz
 	runs/d3rlpy/bin/python benchmarks/offline_d3rlpy.py learn runs/offline/d3rlpy.npz $(D3RLPY_ARGS)
+	$(BIN)/python benchmarks/offline_mujoco.py --jobs 2 $(MUJOCO_ARGS)
 
-runs/d3rlpy/.installed:
+# With the torch of requirements.txt: an unpinned one pulls gigabytes of CUDA packages.
+runs/d3rlpy/.installed: requirements.txt
 	$(PYTHON) -m venv runs/d3rlpy
-	runs/d3rlpy/bin/python -m pip install --quiet d3rlpy==2.8.1
+	runs/d3rlpy/bin/python -m pip install --quiet "$$(grep '^torch==' requirements.txt)" d3rlpy==2.8.1
+	touch $@
+
+$(VENV)/.mujoco: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet "gymnasium[mujoco]" mujoco==4.0.0
 	touch $@
 
 clean:

@@ -5,7 +5,7 @@ the ``mixed`` data of an environment as arrays, and ``learn`` in an environment 
 them::
 
     python benchmarks/offline_d3rlpy.py export runs/offline/d3rlpy.npz
-    python -m venv runs/d3rlpy && runs/d3rlpy/bin/pip install d3rlpy
+    python -m venv runs/d3rlpy && runs/d3rlpy/bin/pip install torch==2.13.0 d3rlpy==2.8.1
     runs/d3rlpy/bin/python benchmarks/offline_d3rlpy.py learn runs/offline/d3rlpy.npz
 
 The last line is one JSON object: the scores of each seed, their mean, and its standard error.
