@@ -219,3 +219,14 @@ def test_bad_input_is_named() -> None:
         (forged,) = play(store, Luck(), 1, properties={"branch_of": parent, "branch_tick": "9"})
         with pytest.raises(ConfigurationError, match="at tick '9', which cannot be"):
             branch(store, forged, 1, env=Luck)
+
+
+def test_a_branch_is_replayed_from_the_command_line(
+    cogmentlab_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    actors = dict.fromkeys(("player_0", "player_1"), lambda observation: 2)
+    with TrialStore("rps.db") as store:
+        (parent,) = play(store, PettingZooSpec("aec", "classic/rps-v2", {"max_cycles": 3}), 1)
+        (child,) = cogment_lab.run(branch(store, parent, 2), actors)
+    cogmentlab_in("replay", "rps.db", child)
+    assert "the same again: 4 ticks" in capsys.readouterr().out
