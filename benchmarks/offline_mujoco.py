@@ -107,7 +107,8 @@ def main() -> None:
             print(f"{env_id}: random {low:.0f}, SAC's last policy {high:.0f}   ({seconds:.0f} s)", flush=True)
             if high <= low:
                 parser.exit(1, f"{env_id}: SAC has learned nothing to compare with: raise --train-steps\n")
-            record_expert(env_id, model, folder)
+            if "expert" in args.datasets:
+                record_expert(env_id, model, folder)
             for kind in args.datasets:
                 scores = results.setdefault(env_id, {}).setdefault(kind, {})
                 for name in args.algorithms:
