@@ -29,7 +29,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from cogment_lab.integrations.sb3 import TrialCallback
-from offline import ALGORITHMS, T_95, TRIALS, Results, interval, learn, play
+from offline import ALGORITHMS, T_95, TRIALS, Results, end_with_parent, interval, learn, play
 from stable_baselines3 import SAC
 
 import cogment_lab
@@ -85,7 +85,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
     parser.add_argument("--train-steps", type=int, default=100_000, help="of SAC (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=5000, help="gradient steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=10_000, help="gradient steps (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, choices=(1, *T_95), help="(default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default %(default)s)")
     parser.add_argument("--envs", nargs="+", default=ENVS, choices=ENVS)
@@ -99,7 +99,7 @@ def main() -> None:
     folder = args.folder / f"{args.train_steps}-steps"  # other data: nothing of it is to be mixed up
     begin = time.perf_counter()
     results: Results = {}
-    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with_parent) as pool:
         for env_id in args.envs:
             model = train(env_id, args.train_steps, folder)
             low, high = random_return(env_id), play(env_id, acting(model))
