@@ -219,9 +219,11 @@ def test_a_trial_offers_what_is_the_participants(page: Page, serve: Callable[...
     for name in ("pause", "step", "stop", "save", "pace-max", "note", "success", "show-proposal", "wait"):
         expect(seat.locator(f"#{name}")).to_be_hidden()
     expect(seat.locator("#tools")).to_be_hidden()
-    seat.locator("#help-button").click()
+    page.get_by_role("button", name="Help").click()
+    expect(seat.locator("#help")).to_be_visible()
     expect(seat.locator("#help-keys")).not_to_contain_text("pause")
-    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")  # the keys go to the trial's page, which showed the help
+    expect(seat.locator("#help")).to_be_hidden()
     page.keyboard.press("p")
     tick = int(seat.locator("#tick").inner_text())
     expect(seat.locator("#tick")).not_to_have_text(str(tick))

@@ -32,6 +32,7 @@ function waiting(place) {
   const ahead = place - 1;
   const told = ahead === 0 ? "You are next." : `${ahead} ${ahead === 1 ? "person is" : "people are"} before you.`;
   return card("One moment: all places are taken", [
+    make("p", { className: "quiet", textContent: "Your place in the line" }),
     make("p", { className: "place", textContent: String(place), "aria-hidden": "true" }),
     make("p", { textContent: `${told} It starts by itself; keep this page open.` }),
   ]);
@@ -49,10 +50,11 @@ export class SeatFrame {
     sessionStorage.setItem(SEAT_TOKEN, session.token); // of the same origin and tab, so the frame finds it there
     this.progress = make("p", { className: "progress", role: "status" });
     this.bar = make("progress", { max: 1, value: 0, "aria-label": "Trials done" });
+    const help = button("?", () => this.help(), { className: "icon", title: "Help", "aria-label": "Help: how to do this trial" });
     this.warning = make("p", { className: "still", role: "alert", hidden: true });
     this.frame = make("iframe", { title: "The trial", src: `./seat/?seat=${encodeURIComponent(session.seat)}` });
     this.frame.addEventListener("load", () => this.dress(touched));
-    this.element = make("section", { className: "stage" }, make("div", { className: "row" }, this.progress, this.bar), this.warning, this.frame);
+    this.element = make("section", { className: "stage" }, make("div", { className: "row" }, this.progress, this.bar, help), this.warning, this.frame);
   }
 
   /** Leave out of the seat's page what is not for participants, and notice what they do there. */
@@ -70,6 +72,12 @@ export class SeatFrame {
     this.frame.contentWindow?.focus();
   }
 
+  /** Say in the trial's page how one acts there. */
+  help() {
+    this.focus();
+    this.frame.contentDocument?.getElementById("help-button")?.click();
+  }
+
   show(step, { done, total }, secondsLeft) {
     const number = Math.min(done + 1, total);
     const told = step === "practice" ? `Practice ${number} of ${total}` : `Trial ${number} of ${total}`;
@@ -77,7 +85,7 @@ export class SeatFrame {
     this.bar.max = total;
     this.bar.value = done;
     this.warning.hidden = secondsLeft === null;
-    if (secondsLeft !== null) this.warning.textContent = `Are you still there? Press a key, or your session ends in ${secondsLeft} s.`;
+    if (secondsLeft !== null) this.warning.textContent = `Are you still there? Press a key or touch the page, or your session ends in ${secondsLeft} s.`;
   }
 
   close() {
