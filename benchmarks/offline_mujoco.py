@@ -38,13 +38,14 @@ ENVS = ("Hopper-v5", "HalfCheetah-v5")
 DATASETS = ("expert", "mixed")
 
 
-def train(env_id: str, steps: int, folder: Path) -> SAC:
-    """Return a SAC that has learned, and record the trials it learned from as ``mixed``; once."""
+def train(env_id: str, steps: int, folder: Path) -> Path:
+    """Let a SAC learn, record the trials it learned from as ``mixed``, and return where it is; once."""
     path, model_path = folder / f"{env_id}-mixed.db", folder / f"{env_id}-sac.zip"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         unfinished.unlink(missing_ok=True)
+        torch.set_num_threads(1)
         with cogment_lab.TrialStore(unfinished) as store:
             env = cogment_lab.make(env_id, store=store)
             model = SAC("MlpPolicy", env, seed=1, device="cpu", buffer_size=steps)
@@ -52,7 +53,7 @@ def train(env_id: str, steps: int, folder: Path) -> SAC:
             env.close()
         model.save(model_path)
         unfinished.rename(path)
-    return SAC.load(model_path, device="cpu")
+    return model_path
 
 
 def record_expert(env_id: str, model: SAC, folder: Path) -> None:
@@ -95,13 +96,14 @@ def main() -> None:
     args = parser.parse_args()
     if importlib.util.find_spec("mujoco") is None:
         parser.exit(1, 'MuJoCo is not installed here: pip install "gymnasium[mujoco]"\n')
-    torch.set_num_threads(args.jobs)
+    torch.set_num_threads(1)
     folder = args.folder / f"{args.train_steps}-steps"  # other data: nothing of it is to be mixed up
     begin = time.perf_counter()
     results: Results = {}
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with_parent) as pool:
+        trained = {env_id: pool.submit(train, env_id, args.train_steps, folder) for env_id in args.envs}
         for env_id in args.envs:
-            model = train(env_id, args.train_steps, folder)
+            model = SAC.load(trained[env_id].result(), device="cpu")
             low, high = random_return(env_id), play(env_id, acting(model))
             seconds = time.perf_counter() - begin
             print(f"{env_id}: random {low:.0f}, SAC's last policy {high:.0f}   ({seconds:.0f} s)", flush=True)
