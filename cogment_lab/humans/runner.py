@@ -19,7 +19,9 @@ from cogment_lab.core import CogmentActor
 from cogment_lab.errors import EnvironmentCrashedError, InvalidActionError
 from cogment_lab.humans.page_override import serve_page
 from cogment_lab.humans.web import WebUI
-from cogment_lab.trial.embedded import EmbeddedTrial, Seats, TrialRules
+from cogment_lab.trial.embedded import EmbeddedTrial
+from cogment_lab.trial.rules import TrialRules
+from cogment_lab.trial.seat import Seats
 from cogment_lab.utils.serving import serve
 from cogment_lab.wire.actor import ActorSession
 from cogment_lab.wire.context import Context

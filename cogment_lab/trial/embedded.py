@@ -9,9 +9,9 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -25,67 +25,20 @@ from cogment_lab.errors import (
     UnacknowledgedTakeoverError,
 )
 from cogment_lab.trial.actions import action_copier
-from cogment_lab.trial.mixing import ActionMix, RewardMixing, mix_actions, mix_rewards, override_mask
+from cogment_lab.trial.control import Control
+from cogment_lab.trial.info import add_what_happened
+from cogment_lab.trial.mixing import mix_actions, mix_rewards, override_mask
 from cogment_lab.trial.pace import Pace, Pacer
-from cogment_lab.trial.recorder import Recorder, TickRecorder
+from cogment_lab.trial.recorder import Events, Recorder, TickRecorder
+from cogment_lab.trial.rules import TrialRules
 from cogment_lab.trial.sample import Feedback, Tick
-from cogment_lab.trial.seat import Seat
+from cogment_lab.trial.seat import Seat, Seats
 from cogment_lab.trial.takeover import DecidedBy, Phase, Request, TakeoverMachine
 
 __all__ = ["EmbeddedTrial", "Seats", "TrialRules"]
 
 _LOG = logging.getLogger("cogment_lab.trial")
 _POLL_SECONDS = 0.004
-
-
-@dataclass(frozen=True, slots=True)
-class Seats:
-    """Who sits in the trial besides the learner."""
-
-    player: Seat | None = None
-    teacher: Seat | None = None
-    evaluators: tuple[Seat, ...] = ()
-    observers: tuple[Seat, ...] = ()
-
-    def all(self) -> tuple[Seat, ...]:
-        """Return every seat, each once."""
-        acting = [seat for seat in (self.player, self.teacher) if seat is not None]
-        return (*acting, *self.evaluators, *self.observers)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRules:
-    """What holds for every trial of an environment.
-
-    Attributes:
-        pace: ``None`` follows the seats (``max`` until somebody who can take over is there).
-        fps: Ticks per second at pace ``live``; ``None`` follows the environment.
-        watch_every: Of how many trials one is paced for those who watch; the others run at ``max``.
-        mix: How a teacher's action and the player's make the executed one.
-        fallback: What is executed while the teacher is in control and gives no usable action: the player's
-            proposal, or the teacher's previous action.
-        max_pause: Seconds after which a pause ends by itself.
-        reward_mixing: Rule by which feedback enters the reward that ``step`` returns; ``None`` keeps it out.
-        feedback_weight: Weight of the feedback in that rule.
-        on_unacknowledged: What to do when a takeover is executed and nobody learns from it.
-        fixed_info: Leave out the info keys that are present only in some steps; what was asked for is kept
-            for :meth:`EmbeddedTrial.take_requests`.
-        properties: Stored with each trial.
-        user_id: Stored with each trial.
-    """
-
-    pace: Pace | None = None
-    fps: float | None = None
-    watch_every: int = 1
-    mix: ActionMix = "replace"
-    fallback: Literal["agent", "repeat"] = "agent"
-    max_pause: float = 600.0
-    reward_mixing: RewardMixing | None = None
-    feedback_weight: float = 1.0
-    on_unacknowledged: Literal["raise", "warn", "ignore"] = "raise"
-    fixed_info: bool = False
-    properties: Mapping[str, str] = field(default_factory=dict)
-    user_id: str | None = None
 
 
 class EmbeddedTrial:
@@ -126,12 +79,9 @@ class EmbeddedTrial:
         self.trial_id = ""
         self.trial_number = -1
         self.seed: int | None = None
-        self.pace = rules.pace or Pace.MAX
         self.tick = Tick()
         self.total_reward = 0.0
-        self.takeovers = 0
         self.helped_ticks = 0
-        self.all_takeovers = 0
         self.all_helped_ticks = 0
         self.all_ticks = 0
         self.returns: deque[float] = deque(maxlen=100)
@@ -140,6 +90,8 @@ class EmbeddedTrial:
         self._takeover_checked = False
         self._machine = TakeoverMachine()
         self._pacer = Pacer(fps)
+        self._events = Events()
+        self._control = Control(rules, self._machine, self._pacer, self._events)
         self._seats = Seats()
         self._attached: tuple[Seat, ...] = ()
         self._present: tuple[Seat, ...] = ()
@@ -147,13 +99,8 @@ class EmbeddedTrial:
         self._recorder: Recorder | None = None
         self._record: TickRecorder | None = None
         self._copy = action_copier(env.action_space)
-        self._previous_override: Any = None
-        self._requests: list[str] = []
-        self._untold: dict[str, None] = {}  # each once: their number is bounded
         self._stream_id = secrets.token_hex(5)
-        self._asked_pace = self.pace
         self._observation: Any = None
-        self._number = 0
         self._t_shown = 0
         self._seeded = False
 
@@ -161,6 +108,21 @@ class EmbeddedTrial:
     def phase(self) -> Phase:
         """The takeover phase."""
         return self._machine.phase
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it runs."""
+        return self._control.pace
+
+    @property
+    def takeovers(self) -> int:
+        """Takeovers in this trial."""
+        return self._control.takeovers
+
+    @property
+    def all_takeovers(self) -> int:
+        """Takeovers since the environment was made."""
+        return self._control.all_takeovers
 
     @property
     def recording_failure(self) -> str | None:
@@ -195,7 +157,7 @@ class EmbeddedTrial:
 
     def record_with(self, recorder: Recorder | None) -> None:
         """Record the following trials; ``None`` records nothing."""
-        self._recorder = recorder
+        self._recorder = self._events.recorder = recorder
         self._record = recorder.recorder(self.agent) if recorder is not None else None
 
     # --- the life of a trial ---
@@ -219,9 +181,9 @@ class EmbeddedTrial:
         self.seed = seed
         self._running = True
         self.total_reward = 0.0
-        self.takeovers = 0
         self.helped_ticks = 0
-        self._number = 0
+        self._control.begin(self.trial_number)
+        self._events.tick_number = 0
         self._observation = observation
         if self._recorder is not None:
             self._recorder.begin(
@@ -233,8 +195,7 @@ class EmbeddedTrial:
                 user_id=self.rules.user_id,
             )
         if self._present:
-            self._pacer.forget()
-            self._set_pace("trial")
+            self._control.settle_pace()
             self.tick.number = 0
             for seat in self._present:
                 try:
@@ -254,8 +215,8 @@ class EmbeddedTrial:
         """
         if not self._running:
             raise TrialStateError("this trial has ended or never began: call reset() before step()")
-        tick = self.tick
-        tick.number = self._number
+        tick, events = self.tick, self._events
+        number = tick.number = events.tick_number
         tick.observation = self._observation
         if self._present:
             executed = self._decide(tick, action)
@@ -269,8 +230,7 @@ class EmbeddedTrial:
         except Exception as error:
             raise self._crashed(error, executed) from error
         t_shown = time.monotonic_ns()
-        number = self._number
-        self._number = number + 1
+        events.tick_number = number + 1
         self._observation = observation
         self._t_shown = t_shown
         self.total_reward += reward  # type: ignore[operator]  # SupportsFloat: numpy scalars add as well
@@ -293,8 +253,8 @@ class EmbeddedTrial:
             "proposed_action": tick.proposed_action,
             "executed_action": tick.executed_action,
         }
-        if decided_by or self._requests or tick.feedback:
-            self._conditional_info(tick, info)
+        if (decided_by or self._control.requests or tick.feedback) and not self.rules.fixed_info:
+            add_what_happened(info, tick, self._control.take_requests())
         if terminated or truncated:
             self._end("terminated" if terminated else "truncated")
         return observation, reward, terminated, truncated, info  # type: ignore[return-value]
@@ -321,9 +281,7 @@ class EmbeddedTrial:
 
     def take_requests(self) -> tuple[str, ...]:
         """Return what was asked for and is told in no info (``fixed_info``), once."""
-        untold = tuple(self._untold)
-        self._untold.clear()
-        return untold
+        return self._control.take_requests()
 
     # --- who acts ---
 
@@ -334,7 +292,7 @@ class EmbeddedTrial:
             action = self._player_action(seats.player, action)
         proposed = tick.proposed_action = self._copy(action)
         tick.reaction_ns = 0
-        if self.pace is not _MAX:
+        if self._control.pace is not _MAX:
             self._wait(proposed)
         for seat in self._present:
             try:
@@ -343,7 +301,7 @@ class EmbeddedTrial:
                 self._bury(seat)
                 continue
             if requests is not None:
-                self._obey(requests, seat)
+                self._control.obey(requests, seat, self._seats)
         phase = self._machine.phase
         if phase is _PAUSED:
             self._pause(proposed)
@@ -382,7 +340,7 @@ class EmbeddedTrial:
                 else:
                     executed = override
                 if not self.action_space.contains(executed):
-                    self._event("action_refused", {"seat": teacher.name, "action": repr(executed)[:200]})
+                    self._events.add("action_refused", {"seat": teacher.name, "action": repr(executed)[:200]})
                     override = None
         except Exception:
             self._bury(teacher)
@@ -392,12 +350,12 @@ class EmbeddedTrial:
             return proposed
         if override is None:
             tick.decided_by = DecidedBy.FALLBACK
-            previous = self._previous_override
+            previous = self._control.previous_override
             repeat = self.rules.fallback == "repeat" and previous is not None
             executed = previous if repeat else proposed
         else:
             tick.decided_by = DecidedBy.TEACHER
-            self._previous_override = self._copy(executed)
+            self._control.previous_override = self._copy(executed)
         self.helped_ticks += 1
         self.all_helped_ticks += 1
         if not self._takeover_checked:
@@ -412,7 +370,7 @@ class EmbeddedTrial:
         complaint = self._find_unacknowledged()
         if complaint is None:
             return
-        self._event("unacknowledged_takeover", {})
+        self._events.add("unacknowledged_takeover", {})
         if self.rules.on_unacknowledged == "raise":
             self._takeover_checked = False
             raise UnacknowledgedTakeoverError(complaint)
@@ -425,62 +383,14 @@ class EmbeddedTrial:
         )
         self._present = tuple(other for other in self._present if other is not seat)
         self._watchers = tuple(other for other in self._watchers if other is not seat)
-        self._event("seat_failed", {"seat": seat.name})
-        self._obey((Request.LOST,), seat)
+        self._events.add("seat_failed", {"seat": seat.name})
+        self._control.obey((Request.LOST,), seat, self._seats)
         if seat is self._seats.teacher:
             self._seats = replace(self._seats, teacher=None)
         elif seat is self._seats.player:
             self._seats = replace(self._seats, player=None)
 
-    # --- what was asked for ---
-
-    def _obey(self, requests: Sequence[Request | Pace], seat: Seat) -> bool:
-        """Apply requests in order; return whether one of them lets a paused trial do one tick.
-
-        Only who acts may ask for control, pace, pause or stop; evaluators may judge a trial, and
-        set its pace where nobody else may; observers may nothing.
-        """
-        stepped = False
-        seats = self._seats
-        acting = seat is seats.teacher or seat is seats.player
-        alone = seats.teacher is None and seats.player is None
-        for request in requests:
-            judging = request in _VERDICTS or (alone and isinstance(request, Pace))
-            if not acting and not (judging and seat.role == "evaluator"):
-                continue
-            if isinstance(request, Pace):
-                self._asked_pace = request
-                self._set_pace(seat.name)
-                continue
-            if request is Request.STEP:
-                stepped = True
-            elif request in _NOTED:
-                self._requests.append(request.name.lower())
-                self._event(request.name.lower(), {"seat": seat.name})
-            elif (request is not Request.TAKE or seat is self._seats.teacher) and self._machine.request(
-                request
-            ):
-                phase = self._machine.phase
-                if phase is Phase.CORRECTING:
-                    self.takeovers += 1
-                    self.all_takeovers += 1
-                    self._previous_override = None
-                    self._pacer.slow_start(time.monotonic_ns())
-                self._event(
-                    "phase", {"request": request.name.lower(), "phase": phase.name.lower(), "seat": seat.name}
-                )
-        return stepped
-
-    def _set_pace(self, asked_by: str) -> None:
-        """Take the pace that the seats asked for, unless it is fixed or this trial is not one to watch."""
-        if self.rules.pace is not None:
-            return
-        watched = self.trial_number % self.rules.watch_every == 0
-        pace = self._asked_pace if watched else Pace.MAX
-        if pace is not self.pace:
-            self.pace = pace
-            self._pacer.forget()
-            self._event("pace", {"pace": pace.name.lower(), "seat": asked_by})
+    # --- waiting ---
 
     def _wait(self, proposed: Any) -> None:
         """Wait for this tick's turn at the trial's pace; requests are obeyed meanwhile."""
@@ -489,31 +399,30 @@ class EmbeddedTrial:
                 seat.show(proposed)
             except Exception:
                 self._bury(seat)
-        if self.pace is Pace.STEP:
+        control = self._control
+        if control.pace is Pace.STEP:
             self._pause(proposed, until=Request.STEP)
             return
-        due = self._pacer.due(time.monotonic_ns(), self.pace)
+        due = self._pacer.due(time.monotonic_ns(), control.pace)
         remaining = (due - time.monotonic_ns()) / 1e9
         if remaining > 0.0:
             time.sleep(remaining)
 
     def _pause(self, proposed: Any, until: Request | None = None) -> None:
         """Wait until a person goes on, asks for one step, leaves, or the pause has lasted long enough."""
+        control = self._control
         deadline = time.monotonic() + self.rules.max_pause
-        while self._machine.phase is Phase.PAUSED or (until is not None and self.pace is Pace.STEP):
+        while self._machine.phase is Phase.PAUSED or (until is not None and control.pace is Pace.STEP):
             for seat in self._present:
                 try:
                     requests = seat.poll(self._observation, proposed)
                 except Exception:
                     self._bury(seat)
                     continue
-                if requests is not None and self._obey(requests, seat):
+                if requests is not None and control.obey(requests, seat, self._seats):
                     return
             if time.monotonic() > deadline:
-                self._event("pause_timeout", {"seconds": self.rules.max_pause})
-                self._machine.request(Request.RESUME)
-                if self.pace is Pace.STEP:
-                    self.pace = self.rules.pace or Pace.MAX
+                control.end_pause()
                 return
             time.sleep(_POLL_SECONDS)
         self._pacer.forget()
@@ -534,38 +443,14 @@ class EmbeddedTrial:
                 opinions = given if opinions is None else opinions + given
         tick.feedback = opinions
         if tick.decided_by and self.rules.mix != "replace" and tick.decided_by == DecidedBy.TEACHER:
-            tick.info = {**tick.info, "override_mask": override_mask(self._previous_override)}
+            tick.info = {**tick.info, "override_mask": override_mask(self._control.previous_override)}
         if opinions and self.rules.reward_mixing is not None:
             return mix_rewards(reward, opinions, self.rules.reward_mixing, self.rules.feedback_weight)
         return reward
 
-    def _conditional_info(self, tick: Tick, info: dict[str, Any]) -> None:
-        """Add the keys that are present only when something happened."""
-        requests, self._requests = self._requests, []
-        if self.rules.fixed_info:
-            self._untold.update(dict.fromkeys(requests))
-            return
-        if tick.decided_by:
-            info["intervene_action"] = tick.executed_action
-            if tick.reaction_ns:
-                info["reaction_ms"] = tick.reaction_ns / 1e6
-            if tick.decided_by == DecidedBy.FALLBACK:
-                info["is_fallback"] = True
-        if tick.feedback:
-            info["feedback"] = [
-                (opinion.source, opinion.value, opinion.confidence) for opinion in tick.feedback
-            ]
-        if requests:
-            info["requests"] = tuple(requests)
-
     def event(self, kind: str, data: Mapping[str, Any], trial_id: str | None = None) -> None:
         """Keep something that a seat was told in the trial's record; see :class:`TrialView`."""
-        if self._recorder is not None:
-            self._recorder.event(self._number, kind, data, trial_id)
-
-    def _event(self, kind: str, data: Mapping[str, Any]) -> None:
-        if self._recorder is not None:
-            self._recorder.event(self._number, kind, data)
+        self._events.add(kind, data, trial_id)
 
     def _end(self, end_reason: str) -> None:
         self._running = False
@@ -584,10 +469,10 @@ class EmbeddedTrial:
     def _crashed(self, error: Exception, executed: Any) -> EnvironmentCrashedError:
         """End the trial because the environment raised."""
         self.failure = f"{type(error).__name__}: {error}"[:2000]
-        self._event("environment_crashed", {"error": self.failure})
+        self._events.add("environment_crashed", {"error": self.failure})
         self._end("environment_crashed")
         return EnvironmentCrashedError(
-            f"{self.env_id} raised {type(error).__name__}: {error} in tick {self._number} of trial "
+            f"{self.env_id} raised {type(error).__name__}: {error} in tick {self.tick.number} of trial "
             f"{self.trial_id} (executed action {executed!r}); the trial is ended and recorded"
         )
 
@@ -597,7 +482,5 @@ class EmbeddedTrial:
         return generator.bit_generator.state if generator is not None else None
 
 
-_VERDICTS = (Request.DISCARD, Request.SUCCESS, Request.FAILURE)
-_NOTED = (Request.STOP, Request.SAVE, *_VERDICTS)
 _MAX, _PAUSED, _CORRECTING = Pace.MAX, Phase.PAUSED, Phase.CORRECTING  # enum look-ups cost 50 ns each
 _PHASE_NAMES = tuple(phase.name.lower() for phase in Phase)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from cogment_lab.trial.sample import Tick
 
-__all__ = ["Recorder", "TickRecorder"]
+__all__ = ["Events", "Recorder", "TickRecorder"]
 
 
 class TickRecorder(Protocol):
@@ -52,3 +52,21 @@ class Recorder(Protocol):
 
     def close(self) -> None:
         """Hand over what is pending and let go of the store."""
+
+
+class Events:
+    """What happens between the ticks of a trial, on its way to whoever keeps it.
+
+    Attributes:
+        recorder: Who keeps it; ``None`` keeps nothing.
+        tick_number: The tick that is being decided.
+    """
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+        self.tick_number = 0
+
+    def add(self, kind: str, data: Mapping[str, Any], trial_id: str | None = None) -> None:
+        """Keep something; see :meth:`Recorder.event`."""
+        if self.recorder is not None:
+            self.recorder.event(self.tick_number, kind, data, trial_id)

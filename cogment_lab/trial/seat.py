@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -15,7 +16,7 @@ from cogment_lab.trial.pace import Pace
 from cogment_lab.trial.sample import Feedback, Tick
 from cogment_lab.trial.takeover import Phase, Request
 
-__all__ = ["Seat", "TrialView"]
+__all__ = ["Seat", "Seats", "TrialView"]
 
 
 class TrialView(Protocol):
@@ -35,18 +36,15 @@ class TrialView(Protocol):
     observation_space: gym.Space[Any]
     fps: float
     """Ticks per second at pace ``live``."""
-    pace: Pace
     tick: Tick
     """The record of the tick that was executed last, or that is being decided."""
     total_reward: float
-    takeovers: int
-    """Takeovers in this trial."""
     helped_ticks: int
     """Ticks of this trial in which a teacher's action was executed."""
-    all_takeovers: int
-    """Takeovers since the environment was made."""
     all_helped_ticks: int
+    """The same since the environment was made."""
     all_ticks: int
+    """Ticks since the environment was made."""
     returns: deque[float]
     """Returns of the trials that ended, oldest first, the last 100 at most."""
     acknowledged_by: str | None
@@ -66,6 +64,18 @@ class TrialView(Protocol):
     @property
     def phase(self) -> Phase:
         """The takeover phase."""
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it runs."""
+
+    @property
+    def takeovers(self) -> int:
+        """Takeovers in this trial."""
+
+    @property
+    def all_takeovers(self) -> int:
+        """Takeovers since the environment was made."""
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Return the current frame, ``(height, width, 3) uint8``, or ``None`` without ``rgb_array``."""
@@ -124,3 +134,18 @@ class Seat(Protocol):
 
     def detach(self) -> None:
         """Leave; the seat is free for another environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Who sits in the trial besides the learner."""
+
+    player: Seat | None = None
+    teacher: Seat | None = None
+    evaluators: tuple[Seat, ...] = ()
+    observers: tuple[Seat, ...] = ()
+
+    def all(self) -> tuple[Seat, ...]:
+        """Return every seat, each once."""
+        acting = [seat for seat in (self.player, self.teacher) if seat is not None]
+        return (*acting, *self.evaluators, *self.observers)

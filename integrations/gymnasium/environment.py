@@ -14,8 +14,9 @@ from cogment_lab.integrations.gymnasium.seating import Seating
 from cogment_lab.integrations.gymnasium.streamline import streamline
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.trial.embedded import EmbeddedTrial, TrialRules
+from cogment_lab.trial.embedded import EmbeddedTrial
 from cogment_lab.trial.mixing import check_action_mix
+from cogment_lab.trial.rules import TrialRules
 
 __all__ = ["TrialConfig", "TrialEnv"]
 

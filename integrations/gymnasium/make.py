@@ -17,9 +17,9 @@ from cogment_lab.integrations.gymnasium.seating import Seating
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.trial.embedded import TrialRules
 from cogment_lab.trial.mixing import ActionMix, RewardMixing
 from cogment_lab.trial.pace import Pace
+from cogment_lab.trial.rules import TrialRules
 
 if TYPE_CHECKING:
     from cogment_lab.store import TrialStore

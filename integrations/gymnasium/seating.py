@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import gymnasium as gym
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.trial.embedded import Seats
-from cogment_lab.trial.seat import Seat
+from cogment_lab.trial.seat import Seat, Seats
 
 if TYPE_CHECKING:
     from cogment_lab.humans import WebUI
