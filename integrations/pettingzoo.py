@@ -19,6 +19,7 @@ from cogment_lab.integrations.gymnasium.seating import Seating
 
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
 from cogment_lab.trial.actions import action_copier
+from cogment_lab.trial.keeping import keep
 from cogment_lab.trial.mixing import ActionMix
 from cogment_lab.trial.pace import Pace, Pacer
 from cogment_lab.trial.sample import Tick
@@ -186,7 +187,7 @@ class Role:
                 f"agent {view.agent!r} of trial {view.trial_id} was given {action!r}, which is no action of "
                 f"{view.action_space}"
             )
-        tick.number, tick.observation = tick_number, observation
+        tick.number, tick.observation = tick_number, keep(observation)  # it is recorded after the step
         tick.proposed_action = tick.executed_action = self._copy(action)
         tick.t_acted = time.monotonic_ns()
         self._waiting = True

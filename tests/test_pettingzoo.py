@@ -43,6 +43,25 @@ def test_each_agents_decisions_are_recorded(kind: str) -> None:
     np.testing.assert_array_equal(data["player_0"].ticks, expected)
 
 
+def test_agents_whose_observations_share_memory_are_recorded_as_they_were() -> None:
+    env = make_env("parallel")
+    memory, step, played = np.zeros((), np.int64), env.step, []
+
+    def reusing_step(actions: Any) -> Any:
+        played.append(len(played))
+        memory[...] = len(played) % 3
+        _, *rest = step(actions)
+        return {"player_0": memory, "player_1": memory}, *rest
+
+    env.step = reusing_step
+    with cogment_lab.TrialStore(":memory:") as store:
+        (trial_id,) = cogment_lab.run(env, {"player_0": rock, "player_1": paper}, 1, seed=3, store=store)
+        data = store.load(trial_id)
+    assert (
+        data["player_0"].observations[1:].tolist() == data["player_1"].observations[1:].tolist() == [1, 2, 0]
+    )
+
+
 def test_every_agent_needs_an_actor() -> None:
     with pytest.raises(ConfigurationError, match="player_1"):
         cogment_lab.run(make_env("aec"), {"player_0": rock}, store=None)

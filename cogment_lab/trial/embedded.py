@@ -27,6 +27,7 @@ from cogment_lab.errors import (
 from cogment_lab.trial.actions import action_copier
 from cogment_lab.trial.control import Control
 from cogment_lab.trial.info import add_what_happened
+from cogment_lab.trial.keeping import ObservationKeeper
 from cogment_lab.trial.mixing import mix_actions, mix_rewards, override_mask
 from cogment_lab.trial.pace import Pace, Pacer
 from cogment_lab.trial.recorder import Events, Recorder, TickRecorder
@@ -100,6 +101,7 @@ class EmbeddedTrial:
         self._record: TickRecorder | None = None
         self._copy = action_copier(env.action_space)
         self._stream_id = secrets.token_hex(5)
+        self._keeper = ObservationKeeper()
         self._observation: Any = None
         self._t_shown = 0
         self._seeded = False
@@ -184,7 +186,7 @@ class EmbeddedTrial:
         self.helped_ticks = 0
         self._control.begin(self.trial_number)
         self._events.tick_number = 0
-        self._observation = observation
+        self._observation = self._keeper.begin(observation)
         if self._recorder is not None:
             self._recorder.begin(
                 self.trial_id,
@@ -231,7 +233,7 @@ class EmbeddedTrial:
             raise self._crashed(error, executed) from error
         t_shown = time.monotonic_ns()
         events.tick_number = number + 1
-        self._observation = observation
+        kept = self._observation = self._keeper.keep(observation) if self._keeper.watches else observation
         self._t_shown = t_shown
         self.total_reward += reward  # type: ignore[operator]  # SupportsFloat: numpy scalars add as well
         self.all_ticks += 1
@@ -239,7 +241,7 @@ class EmbeddedTrial:
         tick.terminated = terminated
         tick.truncated = truncated
         tick.info = info
-        tick.next_observation = observation
+        tick.next_observation = kept
         decided_by = tick.decided_by
         if self._watchers or decided_by:
             reward = self._after_step(tick, reward)  # type: ignore[arg-type]
