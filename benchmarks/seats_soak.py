@@ -16,6 +16,7 @@ import argparse
 import base64
 import json
 import shutil
+import sys
 import threading
 import time
 from typing import Any
@@ -36,7 +37,7 @@ _PER_HOUR = 30 * 3600
 _RECORD_SECONDS = 8.0
 _STALL_SECONDS = 60.0
 _VIEWERS = 16
-_WARM_UP = 0.1
+_PARTS = 10  # the first tenth is the warm-up
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--js-flags=--expose-gc"]
 
 # Plays the recording in a loop: the next picture with the acknowledgement of the last, texts on the way.
@@ -146,10 +147,13 @@ def page_soak(pictures: int) -> dict[str, Any]:
             }
             return {"seen": seen, **found}
 
-        early = at(_WARM_UP * pictures)
         begin = time.monotonic()
-        late = at(pictures)
-        rate = (late["seen"] - early["seen"]) / (time.monotonic() - begin)
+        found = []
+        for tenth in range(1, _PARTS + 1):
+            found.append(at(tenth * pictures / _PARTS))
+            tell("page", tenth, begin, f"heap {found[-1]['JSHeapUsedSize'] / 1e6:.1f} MB")
+        early, late = found[0], found[-1]
+        rate = late["seen"] / (time.monotonic() - begin)
         browser.close()
     return {
         "page_hours": late["seen"] / _PER_HOUR,
@@ -172,7 +176,9 @@ def server_soak(pictures: int) -> dict[str, Any]:
             SeatClient(ui, "soak", format=("jpeg", "webp", "png", "jpeg")[index % 4])
             for index in range(_VIEWERS)
         ]
-        early, sent, index, moved, seen = 0.0, 0, 0, time.monotonic(), 0
+        sent, index, begin, seen = 0, 0, time.monotonic(), 0
+        moved = begin
+        resident: list[float] = []
         try:
             while sent < pictures:
                 index += 1
@@ -186,15 +192,25 @@ def server_soak(pictures: int) -> dict[str, Any]:
                     seen, moved = sent, time.monotonic()
                 elif time.monotonic() - moved > _STALL_SECONDS:
                     raise TimeoutError(f"the server stopped sending after {sent} pictures")
-                if not early and sent > _WARM_UP * pictures:
-                    early = server.memory_info().rss / 1e6
-            late = server.memory_info().rss / 1e6
+                if sent > (len(resident) + 1) * pictures / _PARTS or sent >= pictures:
+                    resident.append(server.memory_info().rss / 1e6)
+                    tell("server", len(resident), begin, f"resident {resident[-1]:.1f} MB")
         finally:
             for viewer in viewers:
                 viewer.close()
             board.close()
             memory.close()
-    return {"server_hours": sent / _PER_HOUR, "server_rss_early_mb": early, "server_rss_late_mb": late}
+    return {
+        "server_hours": sent / _PER_HOUR,
+        "server_rss_early_mb": resident[0],
+        "server_rss_late_mb": resident[-1],
+    }
+
+
+def tell(what: str, part: int, begin: float, memory: str) -> None:
+    """Say how far it is: hours of pictures take a while."""
+    seconds = time.monotonic() - begin
+    print(f"{what}: {100 * part // _PARTS} %, {seconds:.0f} s, {memory}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
