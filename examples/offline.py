@@ -61,7 +61,7 @@ def main() -> None:
                 "MlpPolicy", gym.make(ENV_ID), learning_rate=1e-3, policy_kwargs=dict(LAYERS), seed=1
             )
             if starts_offline:
-                offline.into(online, warm_up=gradient_steps // 5, hold=steps)
+                offline.into(online, warm_up=gradient_steps, hold=steps)
             before = score(online, plays)
             evaluate = EvalCallback(
                 Monitor(gym.make(ENV_ID)),
