@@ -219,10 +219,14 @@ def main() -> None:
     )
     parser.add_argument("--hours", type=float, default=8.0, help="how much to see (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="two minutes' worth, for a smoke test")
+    parser.add_argument("--only", choices=("page", "server"), help="one of the two (default: both)")
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
     options = parser.parse_args()
     pictures = round((1 / 30 if options.quick else options.hours) * _PER_HOUR)
-    common.report({**page_soak(pictures), **server_soak(pictures)}, options.json)
+    found = page_soak(pictures) if options.only != "server" else {}
+    if options.only != "page":
+        found |= server_soak(pictures)
+    common.report(found, options.json)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ class StudyServer:
             rendezvous.publish(self._meeting())
             self._thread = threading.Thread(target=self._run, name="study server", daemon=True)
             self._thread.start()
+            stack.callback(self._stop)
             self._stack = stack.pop_all()
         if not self._started.wait(_START_SECONDS) or self._error is not None:
             self.close()
@@ -154,12 +155,14 @@ class StudyServer:
 
     def close(self) -> None:
         """End all sessions and the server; whoever plays may go on when it is started again."""
+        self._stack.close()
+
+    def _stop(self) -> None:
         if self._server is not None:
             self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
         if not self._thread.is_alive():
             erase(self._ledger, self.store, self._say)
-        self._stack.close()
 
     def __enter__(self) -> Self:
         return self

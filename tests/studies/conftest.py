@@ -1,5 +1,6 @@
 """Studies of a few seconds, and somebody who takes part without a browser."""
 
+import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,18 @@ thanks: Thank you.
 completion_code: per-person
 """
 PASSED = {"keys": ["ArrowLeft", "Space"], "width": 800, "height": 600, "round_trip_ms": 3.0}
+
+
+@pytest.fixture
+def everything() -> Callable[[Path], bytes]:
+    """Return the bytes of a store's files, read by another process: closing a file that this one has opened
+    by itself would cancel the locks of its connections, and the store be damaged."""
+
+    def read(path: Path) -> bytes:
+        files = [each for each in path.parent.glob(f"{path.name}*") if each.is_file()]
+        return subprocess.run(["cat", *files], check=True, capture_output=True, timeout=DEADLINE).stdout
+
+    return read
 
 
 class Visitor:

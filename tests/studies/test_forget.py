@@ -55,10 +55,6 @@ def play(store: TrialStore, participant: str, sentence: str, trials: int = 2) ->
     return ids
 
 
-def everything(path: Path) -> bytes:
-    return b"".join(each.read_bytes() for each in path.parent.glob(f"{path.name}*"))
-
-
 @pytest.fixture
 def study(tmp_path: Path) -> Any:
     path = tmp_path / "study.yaml"
@@ -66,7 +62,7 @@ def study(tmp_path: Path) -> Any:
     return read_study(path)
 
 
-def test_every_byte_of_a_person_is_gone_and_others_stay(tmp_path: Path, study: Any) -> None:
+def test_every_byte_of_a_person_is_gone_and_others_stay(tmp_path: Path, study: Any, everything: Any) -> None:
     path = tmp_path / "study.db"
     ledger = StudyLedger(path, study)
     person, _ = ledger.join("prolific-4711")
@@ -143,7 +139,9 @@ def contents(store: TrialStore, trial_id: str) -> list[Any]:
 
 @pytest.mark.parametrize("large", [False, True], ids=["inline", "beside the rows"])
 @pytest.mark.parametrize("memory", [False, True], ids=["file", "memory"])
-def test_trials_that_share_chunks_are_cut_out(tmp_path: Path, large: bool, memory: bool) -> None:
+def test_trials_that_share_chunks_are_cut_out(
+    tmp_path: Path, large: bool, memory: bool, everything: Any
+) -> None:
     path = tmp_path / "shared.db"
     with TrialStore(":memory:" if memory else path) as store:
         owner_of = record(store, ["ann", "bob", "ann", "cy", "bob"], large)
@@ -192,7 +190,7 @@ def play_until_killed(path: Path, ready: Any) -> None:
     signal.pause()
 
 
-def test_what_a_killed_process_left_is_forgotten(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_forgotten(tmp_path: Path, everything: Any) -> None:
     path = tmp_path / "killed.db"
     context = multiprocessing.get_context("spawn")
     ready = context.Event()

@@ -12,6 +12,7 @@ import pytest
 
 import cogment_lab
 from cogment_lab import TrialStore
+from cogment_lab.humans.web.rendezvous import find_page
 from cogment_lab.studies import StudyLedger, StudyServer, read_study
 from cogment_lab.studies.export import export_study
 from cogment_lab.studies.withdrawal import erase
@@ -43,10 +44,6 @@ def wait_for(condition: Callable[[], Any], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.02)
-
-
-def everything(path: Path) -> bytes:
-    return b"".join(each.read_bytes() for each in path.parent.glob(f"{path.name}*") if each.is_file())
 
 
 def participants(server: Any, tmp_path: Path) -> list[dict[str, str]]:
@@ -129,7 +126,9 @@ def test_conditions_are_balanced_anew(serve: Any, visit: Any) -> None:
     assert server.people()[-1].condition == free
 
 
-def test_what_they_gave_is_gone_and_their_leaving_is_not(serve: Any, visit: Any, tmp_path: Path) -> None:
+def test_what_they_gave_is_gone_and_their_leaving_is_not(
+    serve: Any, visit: Any, tmp_path: Path, everything: Any
+) -> None:
     server = serve()
     visitor, other = visit(server, "anna"), visit(server, "bert")
     for each in (visitor, other):
@@ -187,7 +186,9 @@ def test_who_is_through_or_nobody_has_nothing_to_leave(serve: Any, visit: Any) -
     assert visitor.http.post("/study/api/leave", json={"delete": True}).status_code == 401
 
 
-def test_a_server_that_died_deletes_when_it_starts_again(study_file: Any, tmp_path: Path) -> None:
+def test_a_server_that_died_deletes_when_it_starts_again(
+    study_file: Any, tmp_path: Path, everything: Any
+) -> None:
     study = read_study(study_file())
     ledger = StudyLedger(tmp_path / "study.db", study)
     person, token = ledger.join("anna")
@@ -220,3 +221,20 @@ def test_what_cannot_be_deleted_now_is_said_and_stays_to_be_done(study_file: Any
     erase(ledger, tmp_path / "study.db", said.append)
     assert not ledger.has_traces() and len(said) == 1
     ledger.close()
+
+
+def test_a_server_lets_go_of_the_store_though_it_could_not_delete(
+    study_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("the disk is gone")
+
+    study = read_study(study_file())
+    server = StudyServer(study, tmp_path / "study.db")
+    with monkeypatch.context() as broken:
+        broken.setattr("cogment_lab.studies.server.erase", fail)
+        with pytest.raises(OSError, match="the disk is gone"):
+            server.close()
+    server.close()
+    with StudyServer(study, tmp_path / "study.db"):
+        assert find_page(tmp_path / "study.db") is not None
