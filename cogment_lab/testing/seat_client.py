@@ -255,8 +255,7 @@ class SeatClient:
                 if time.monotonic() >= beat:
                     beat = time.monotonic() + _BEAT_SECONDS
                     if self._held:
-                        message = {"type": "keys", "held": self._held, "t": _now_ms()}
-                        self._socket.send(json.dumps(message))
+                        self._answer(type="keys", held=self._held, t=_now_ms())
         except ConnectionClosed as closed:
             code = closed.rcvd.code if closed.rcvd is not None else 0
             if code in _REFUSALS:
@@ -271,8 +270,7 @@ class SeatClient:
             picture = Picture.parse(message)
             if self._on_picture is not None:
                 self._on_picture(picture)
-            ack = {"type": "ack", "seq": picture.sequence, "painted": _now_ms()}
-            self._socket.send(json.dumps(ack))
+            self._answer(type="ack", seq=picture.sequence, painted=_now_ms())
             with self._news:
                 self.picture = picture
                 self.pictures += 1
@@ -299,7 +297,12 @@ class SeatClient:
         if self._keeps and running and status["trial_id"] != self._taken_in:
             self._taken_in = status["trial_id"]
             if status["phase"] == "autonomous":
-                self._socket.send(json.dumps({"type": "request", "name": "take", "t": _now_ms()}))
+                self._answer(type="request", name="take", t=_now_ms())
+
+    def _answer(self, **message: Any) -> None:
+        """Send from the listening thread; what came before the end is still to be read."""
+        with contextlib.suppress(ConnectionClosed):
+            self._socket.send(json.dumps(message))
 
 
 def _now_ms() -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -40,6 +41,7 @@ __all__ = ["EmbeddedTrial", "Seats", "TrialRules"]
 
 _LOG = logging.getLogger("cogment_lab.trial")
 _POLL_SECONDS = 0.004
+_LONGEST_TRACE = 3000
 
 
 class EmbeddedTrial:
@@ -178,6 +180,7 @@ class EmbeddedTrial:
                 seed = secrets.randbits(32)
         self._seeded = True
         observation, info = self.env.reset(seed=seed, options=options)
+        self.failure = None
         self.trial_number += 1
         self.trial_id = f"{self._stream_id}-{self.trial_number}"
         self.seed = seed
@@ -470,8 +473,9 @@ class EmbeddedTrial:
 
     def _crashed(self, error: Exception, executed: Any) -> EnvironmentCrashedError:
         """End the trial because the environment raised."""
-        self.failure = f"{type(error).__name__}: {error}"[:2000]
-        self._events.add("environment_crashed", {"error": self.failure})
+        what = f"{type(error).__name__}: {error}"[:2000]
+        self.failure = f"{what}\n\n{''.join(traceback.format_exception(error))[-_LONGEST_TRACE:]}"
+        self._events.add("environment_crashed", {"error": what})
         self._end("environment_crashed")
         return EnvironmentCrashedError(
             f"{self.env_id} raised {type(error).__name__}: {error} in tick {self.tick.number} of trial "

@@ -55,7 +55,7 @@ class TrialView(Protocol):
     mix: ActionMix
     """How a teacher's action and the player's make the executed one."""
     failure: str | None
-    """What the environment raised, ``None`` while it works."""
+    """What the environment raised, in one line, then its traceback; ``None`` while it works."""
 
     @property
     def recording_failure(self) -> str | None:

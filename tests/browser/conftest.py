@@ -134,8 +134,10 @@ class Anything(gym.Env[Any, Any]):
 class Stage:
     """A trial after the other in a thread, somebody at its seat in a browser, and what was executed."""
 
-    def __init__(self, env: Any, role: str, context: BrowserContext, **make_kwargs: Any) -> None:
-        self.ui = WebUI(port=0)
+    def __init__(
+        self, env: Any, role: str, context: BrowserContext, ui: WebUI | None = None, **make_kwargs: Any
+    ) -> None:
+        self.ui = ui if ui is not None else WebUI(port=0)
         seat = self.ui.seat(role, patience=5.0)
         seats = {"observers": [seat]} if role == "observer" else {role: seat}
         make_kwargs = {"store": "stage.db", "record": "full", **seats, **make_kwargs}

@@ -42,6 +42,7 @@ def make_app(config: PageConfig) -> FastAPI:
         await asyncio.to_thread(shelf.close)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.rooms = rooms
     app.add_exception_handler(404, _nothing_here)
     app.add_middleware(Guard, allows_origin=config.allows_origin, headers=tuple(config.headers.items()))
 

@@ -35,6 +35,7 @@ class Narration:
         inspects: Whether the person looks at the observation.
         explain: Returns the probability of each action of a Discrete space, given an observation.
         settings: How the person acts: ``idle``, ``wait``, ``ramp``.
+        crash: What stopped the program: its error in one line, then the traceback; ``None`` for nothing.
     """
 
     def __init__(self, trial: TrialView, keymap: KeyMap, controls: Mapping[str, Any], role: str) -> None:
@@ -46,6 +47,7 @@ class Narration:
         self.inspects = False
         self.explain: Callable[[Any], Sequence[float] | None] | None = None
         self.settings: dict[str, Any] = {}
+        self.crash: str | None = None
         self._role = role
         self._mask: list[int] | None = None
         self.render_ms = 0.0
@@ -69,6 +71,7 @@ class Narration:
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
         """Start the story of a trial."""
         self._mask = allowed_actions(observation, info)
+        self.crash = None
         self._band = []
         self._proposal = None
         self._executed = None
@@ -153,7 +156,7 @@ class Narration:
             "observation": None if trial.renderable and not self.inspects else table(self._observation),
             "state": state,
             "end_reason": self._end_reason,
-            "crash": trial.failure,
+            "crash": self.crash or trial.failure,
             "render_ms": round(self.render_ms, 2),
             "question": self.question,
             "countdown": self.countdown,

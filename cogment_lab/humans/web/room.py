@@ -162,9 +162,11 @@ class Room:
         return True
 
     async def close(self) -> None:
-        """End every connection."""
-        for viewer in list(self.viewers):
-            await viewer.stop()
+        """End every connection, with the last word first."""
+        if self.viewers:
+            self.check_alive()
+            self._follow_status()
+        await asyncio.gather(*(viewer.stop() for viewer in self.viewers))
         self._board = self.shot = None
         self._pictures = {}
 

@@ -46,7 +46,7 @@ class Rooms:
         self._task.add_done_callback(_report)
 
     async def close(self) -> None:
-        """Send everybody home."""
+        """Tell everybody how it ended, and send them home."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from cogment_lab.humans.controls import controls_for
 from cogment_lab.humans.keymaps import KeyMap, keymap_for
 from cogment_lab.humans.web.claim import Claim
 from cogment_lab.humans.web.driving import Driving
+from cogment_lab.humans.web.farewell import remember, story_of_a_crash
 from cogment_lab.humans.web.memory import (
     ACTIVE,
     DRIVING,
@@ -94,6 +97,7 @@ class WebSeat:
         self._pending: list[Request | Pace] = []
         self._next_status = 0
         self._next_frame = 0
+        self.thread = 0
 
     # --- the seat's contract ---
 
@@ -121,10 +125,12 @@ class WebSeat:
         self._narration.shows_proposal = self.show_proposal
         self._reception = Reception(self.name, self.role, trial, self._input, self._narration)
         self._publish("waiting")
+        remember(self)
 
     def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
         """Show the first observation."""
         assert self._narration is not None and self._reception is not None
+        self.thread = threading.get_ident()
         self._narration.begin(observation, info)
         self._reception.begin()
         if self._viewers:
@@ -196,13 +202,15 @@ class WebSeat:
         self._words[INSIDE] = 0
 
     def detach(self) -> None:
-        """Leave: the page says that training is finished."""
+        """Leave: the page says that training is finished, or which error it was that it is left by."""
         if self._claim is None:
             return
         assert self._memory is not None and self._reception is not None
         for message in self._memory.take():  # said of the trial that ended just now
             self._reception.hear(message, [])
-        self._publish("closed")
+        if isinstance(error := sys.exception(), Exception):  # closed by a finally or with
+            self.fail(error)
+        self.leave()
         if self._board is not None:
             self._board.close()
         self._claim.release()
@@ -211,6 +219,20 @@ class WebSeat:
         self._reset()
 
     # --- beyond the contract ---
+
+    def leave(self) -> None:
+        """Say that it is over; the seat stays held."""
+        if self._narration is not None:
+            assert self._trial is not None
+            failed = self._narration.crash or self._trial.failure
+            self._publish("lost" if failed else "closed")
+
+    def fail(self, error: BaseException) -> None:
+        """Say that the program has stopped by an error, unless it was the environment's, which is said."""
+        if self._narration is None or self._trial is None or self._trial.failure is not None:
+            return
+        self._narration.crash = story_of_a_crash(error)
+        self._publish("lost")
 
     def set_learner(self, learner: Mapping[str, Any]) -> None:
         """Show what the learner reports: steps, steps per second...

@@ -1,12 +1,13 @@
 """The server's process: ``python -m cogment_lab.humans.web.server``.
 
 Configured by one line of JSON on its input, it answers with one line of JSON (its port, or what went wrong),
-and serves until its input ends: it never outlives the process that started it.
+and serves until its input ends (after the line ``end``, or because the process that started it is gone).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from cogment_lab.humans.web.app import PageConfig, make_app
 from cogment_lab.humans.web.rendezvous import Meeting, Rendezvous
@@ -28,6 +30,7 @@ _BACKLOG = 256
 _LARGEST_MESSAGE = 8 * 1024
 _STOP_SECONDS = 1
 _WATCH_SECONDS = 0.5
+_DYING_SECONDS = 0.01
 _SWITCH_SECONDS = 0.001  # encoders and the event loop share one interpreter
 
 
@@ -45,26 +48,32 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+async def _serve(server: uvicorn.Server, app: FastAPI, listener: socket.socket) -> None:
     """Serve until the input ends or the parent is gone (a forked child may keep the input open)."""
     loop = asyncio.get_running_loop()
     parent = os.getppid()
-    ended = loop.create_future()
+    ended = asyncio.Event()
+    told = False
 
     def watch_input() -> None:
-        while sys.stdin.readline():
-            pass
-        loop.call_soon_threadsafe(ended.cancel)
+        nonlocal told
+        while line := sys.stdin.readline():
+            told = told or line.strip() == "end"
+        loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=watch_input, daemon=True).start()  # ends with the input, or with this process
 
-    async def watch_parent() -> None:
-        while not ended.cancelled() and os.getppid() == parent:
-            await asyncio.sleep(_WATCH_SECONDS)
+    async def watch() -> None:
+        while not ended.is_set() and os.getppid() == parent:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _WATCH_SECONDS)
+        deadline = loop.time() + _WATCH_SECONDS
+        while not told and os.getppid() == parent and loop.time() < deadline:
+            await asyncio.sleep(_DYING_SECONDS)  # one that is killed closes its files first
+        await app.state.rooms.close()  # uvicorn would cut everybody off without the last word
         server.should_exit = True
 
-    watcher = loop.create_task(watch_parent())
-    ended.add_done_callback(lambda _: setattr(server, "should_exit", True))
+    watcher = loop.create_task(watch())
     await server.serve(sockets=[listener])
     watcher.cancel()
 
@@ -104,8 +113,9 @@ def _run(config: dict[str, Any], store: Path | None, rendezvous: Rendezvous | No
         origins=tuple(config["origins"]),
         store=store,
     )
+    app = make_app(page)
     served = uvicorn.Config(
-        make_app(page),
+        app,
         log_level="warning",
         access_log=False,
         root_path=config["root_path"],
@@ -131,7 +141,7 @@ def _run(config: dict[str, Any], store: Path | None, rendezvous: Rendezvous | No
     sys.setswitchinterval(_SWITCH_SECONDS)
     _answer(port=port, pid=os.getpid())
     with asyncio.Runner(loop_factory=served.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(served), listener))
+        runner.run(_serve(uvicorn.Server(served), app, listener))
 
 
 if __name__ == "__main__":

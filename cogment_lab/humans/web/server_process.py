@@ -75,8 +75,9 @@ class ServerProcess:
         """Tell it to stop, and wait until it has."""
         process = self._process
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # the server's sign to stop
+        with contextlib.suppress(OSError, ValueError):  # it has ended already
+            process.stdin.write("end\n")
+            process.stdin.close()
         try:
             process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from cogment_lab.errors import ConfigurationError, PortInUseError, SeatLostError
 from cogment_lab.humans.web.access import Access
+from cogment_lab.humans.web.farewell import end_all
 from cogment_lab.humans.web.offer import offer_free_seat, offer_seat, withdraw_seat
 from cogment_lab.humans.web.rendezvous import find_page
 from cogment_lab.humans.web.seat import WebSeat
@@ -242,7 +243,7 @@ class WebUI:
             return
         self._folder, self._process, self._port = folder, process, process.answer["port"]
         self._owner = os.getpid()
-        atexit.register(self.close)
+        atexit.register(self._end)
 
     def _fail(self, error: str) -> None:
         """Join the page that somebody else started at the same time, or raise."""
@@ -269,18 +270,24 @@ class WebUI:
         self.root_path = meeting.root_path
         self._folder, self._port, self._joined = Path(meeting.folder), meeting.port, True
         self._owner = os.getpid()
-        atexit.register(self.close)
+        atexit.register(self._end)
         return True
+
+    def _end(self) -> None:
+        """Close because the program ends."""
+        end_all()
+        self.close()
 
     def close(self) -> None:
         """End the server and remove its files; on another's page, withdraw the seats. A copy does nothing."""
         if self._port is None or os.getpid() != self._owner:  # a forked child is no owner
             return
-        atexit.unregister(self.close)
+        atexit.unregister(self._end)
         process, self._process = self._process, None
         folder, self._folder = self._folder, None
         self._port, self._owner = None, 0
         assert folder is not None
+        end_all(folder)
         if process is not None:
             process.end()
             shutil.rmtree(folder, ignore_errors=True)

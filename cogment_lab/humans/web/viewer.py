@@ -25,6 +25,7 @@ _MESSAGES_PER_SECOND = 200
 _INPUT_TIMEOUT = 1.0
 _SLOW_STATUS_SECONDS = 0.2
 _MOST_REPLIES = 2
+_LAST_WORD_SECONDS = 0.5
 
 
 class Viewer:
@@ -117,9 +118,12 @@ class Viewer:
             await asyncio.gather(sender, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Close the connection: the server ends."""
-        with contextlib.suppress(RuntimeError):
-            await self._socket.close(1001, "the training has ended")
+        """Close the connection, since the server ends, with the last status before."""
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await self._send_status(self._room.story)
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await self._socket.close(1001, "the server ends")
 
     def wake(self) -> None:
         """Look again whether there is something to send."""

@@ -56,8 +56,10 @@ export class Banners {
       return { kind: "warn", text, actions: [watch, move] };
     }
     const copy = ["copy-report", "Copy report", () => navigator.clipboard?.writeText(JSON.stringify(status, null, 1))];
-    if (status.state === "lost") return { kind: "error", text: `The program has stopped: ${status.crash}. Last trial ${status.trial_id}.`, actions: [copy] };
-    if (status.crash) return { kind: "error", text: `The environment crashed: ${status.crash.split("\n")[0]}. Trial ${status.trial_id}, tick ${status.tick}.`, actions: [copy] };
+    const crash = status.crash?.split("\n")[0].replace(/\.$/, "");
+    const where = `Trial ${status.trial_id}, tick ${status.tick}.`;
+    if (status.crash && status.end_reason === "environment_crashed") return { kind: "error", text: `The environment crashed: ${crash}. ${where}`, actions: [copy] };
+    if (status.state === "lost") return { kind: "error", text: `The program has stopped: ${crash}. ${where}`, actions: [copy] };
     if (status.store_status) {
       this.stoppedAt ||= new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       return { kind: "error", text: `Recording stopped at ${this.stoppedAt}: ${status.store_status.replace(/^recording stopped: /, "")}` };

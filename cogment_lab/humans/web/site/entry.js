@@ -20,12 +20,16 @@ export function sayInstead(title, text) {
   return null;
 }
 
+/** What the lobby shows for that token, null where nobody answers. */
+export async function askLobby(token) {
+  const answer = await fetch("./api/lobby", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
+  return answer?.ok ? answer.json() : null;
+}
+
 /** Whether the link opens more than one seat: then there is something to go back to. */
 export async function hasLobby(token) {
-  const answer = await fetch("./api/lobby", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
-  if (!answer?.ok) return false;
-  const { seats, pages } = await answer.json();
-  return seats.length > 1 || pages.length > 0;
+  const lobby = await askLobby(token);
+  return Boolean(lobby) && (lobby.seats.length > 1 || lobby.pages.length > 0);
 }
 
 /**

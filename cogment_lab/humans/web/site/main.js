@@ -3,7 +3,8 @@
 import { Acting } from "./acting.js";
 import { Banners } from "./banners.js";
 import { buildControls } from "./controls.js";
-import { chooseSeat, hasLobby, readLink, sayInstead } from "./entry.js";
+import { Ending } from "./ending.js";
+import { askLobby, chooseSeat, hasLobby, readLink, sayInstead } from "./entry.js";
 import { Feedback } from "./feedback.js";
 import { padProblem } from "./gamepad.js";
 import { Input } from "./input.js";
@@ -28,6 +29,10 @@ function sit(seat) {
   const view = new View(send);
   const banners = new Banners(view, send);
   const acting = new Acting(send);
+  const ending = new Ending(view, async () => {
+    const lobby = await askLobby(token);
+    return lobby && { trials: lobby.pages.length > 0, held: lobby.seats.some(({ name, held }) => name === seat.name && held) };
+  });
   const remap = new Remap(() => build());
   const input = new Input(send, { onHeld: lightKeys, onAxes: (values) => panel.axes(values), onFeedback: (value) => feedback.give(value), onRelease: () => panel.letGo() }, remap);
   const state = { hello: null, status: null, lost: 0, seated: performance.now(), greeted: false, helped: 0, came: query.get("watch") === "1", question: null, built: "" };
@@ -62,30 +67,25 @@ function sit(seat) {
     if (state.lost) {
       showPhase("offline");
       const meanwhile = role() === "teacher" ? "Connection lost, the agent is flying." : "Connection lost, the trial goes on without you.";
-      view.banner({ kind: "error", text: `${meanwhile} Reconnecting… (${state.lost})` });
+      view.banner({ kind: "error", text: `${meanwhile} Reconnecting… (${state.lost})`, actions: [["reconnect", "Try now", () => socket.retry()]] });
       return;
     }
-    if (!status || status.env_id === undefined) return showPhase("waiting");
+    if (!status || status.env_id === undefined) {
+      view.banner(null);
+      return showPhase("waiting");
+    }
     document.body.classList.toggle("learns", learns);
     view.showStatus(status, socket.roundTrip);
     input.paused = status.phase === "paused";
     const phase = phaseOf(status, role(), Boolean(state.hello?.driving));
     showPhase(phase, status.learning ? ` · ${status.learning_s.toFixed(1)} s` : "");
     banners.show(status, state.hello, state.came);
-    showOverlay(status, phase === "closed");
+    if (status.countdown) view.overlay("Get ready", [], String(status.countdown));
+    else if (phase !== "closed") view.overlay("");
+    ending.show(status, role(), phase === "closed");
     showActing(status);
     tellFirstSeconds(status);
     ask(status.question);
-  }
-
-  function showOverlay(status, finished) {
-    if (status.countdown) return view.overlay("Get ready", [], String(status.countdown));
-    if (!finished) return view.overlay("");
-    const count = status.trial_number + 1;
-    const lines = [`${count} ${count === 1 ? "trial" : "trials"} · ${status.all_ticks} ticks`];
-    const help = status.all_ticks ? ((100 * status.all_helped_ticks) / status.all_ticks).toFixed(1) : "0";
-    if (role() === "teacher") lines.push(`${status.all_takeovers} takeovers, ${help} % of the ticks were yours`);
-    return view.overlay(status.learns ? "Training finished" : "That was all. Thank you.", lines, "", [["Open trials", "./lobby"], ["Play again", location.href]]);
   }
 
   function showActing({ settings, phase, pace, mask }) {
@@ -232,8 +232,8 @@ function sit(seat) {
         input.taken = false;
         input.held = [];
         panel.letGo();
-        if (state.status?.state === "closed") {
-          state.lost = 0;
+        if (["closed", "lost"].includes(state.status?.state)) {
+          state.lost = 0; // it said so before it went
           return undefined;
         }
       }

@@ -3,6 +3,7 @@
 const BACKOFF_MS = [300, 600, 1200, 2400, 4000];
 const PING_MS = 5000;
 const PINGS_KEPT = 12;
+const NO_SEAT = 4404;
 export const FINAL = { 4401: "token", 4403: "origin", 4404: "seat", 4429: "flood" };
 
 /** A per-tab id that survives a reload, so that the same tab drives again. */
@@ -30,6 +31,7 @@ export class SeatSocket {
     this.roundTrip = 0;
     this.status = {};
     this.pings = [];
+    this.wasSeated = false;
     const about = new URLSearchParams({ client: clientId(), patches: "1", person: localStorage.getItem("cogment-person") ?? "" });
     if (watch) about.set("watch", "1");
     const url = new URL(`./api/seats/${encodeURIComponent(seat)}/socket?${about}`, location.href);
@@ -44,15 +46,16 @@ export class SeatSocket {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onopen = () => {
-      this.attempt = 0;
       this.pings = [];
-      this.listener.onState("open", 0);
       this.send({ type: "visible", visible: !document.hidden });
       this.ping();
     };
     socket.onmessage = (event) => {
       if (typeof event.data !== "string") return this.listener.onFrame(event.data);
       const message = JSON.parse(event.data);
+      if (this.attempt || !this.wasSeated) this.listener.onState("open", 0);
+      this.attempt = 0;
+      this.wasSeated = true;
       if (message.type === "pong") this.onPong(message);
       else if (message.type === "hello") this.listener.onText(message);
       else {
@@ -61,11 +64,19 @@ export class SeatSocket {
       }
     };
     socket.onclose = (event) => {
-      if (FINAL[event.code]) return this.listener.onState("refused", event.code);
+      const comesLater = event.code === NO_SEAT && this.wasSeated; // its program starts again
+      if (FINAL[event.code] && !comesLater) return this.listener.onState("refused", event.code);
       this.attempt += 1;
       this.listener.onState("lost", this.attempt);
-      setTimeout(() => this.open(), BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length) - 1]);
+      this.timer = setTimeout(() => this.open(), BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length) - 1]);
     };
+  }
+
+  /** Do not wait for the next attempt. */
+  retry() {
+    if (this.socket.readyState !== WebSocket.CLOSED) return; // one is under way
+    clearTimeout(this.timer);
+    this.open();
   }
 
   onPong({ t, server }) {

@@ -176,9 +176,9 @@ export class View {
     }
   }
 
-  /** @param {string} title @param {string[]} lines @param {string} big @param {[string, string][]} links text and address */
-  overlay(title, lines = [], big = "", links = []) {
-    const key = [title, big, ...lines].join("|");
+  /** @param {string} title @param {string[]} lines @param {string} big @param {[string, string, () => void][]} actions id, text, deed */
+  overlay(title, lines = [], big = "", actions = []) {
+    const key = [title, big, ...lines, ...actions.map(([id]) => id)].join("|");
     if (key === this.overlayKey) return;
     this.overlayKey = key;
     const overlay = $("overlay");
@@ -187,9 +187,13 @@ export class View {
     if (big) overlay.append(element("div", big, { className: "count" }));
     if (title) overlay.append(element("strong", title));
     for (const line of lines) overlay.append(element("span", line));
-    if (!links.length) return;
+    if (!actions.length) return;
     const row = element("div", "", { className: "row" });
-    row.append(...links.map(([text, href]) => element("a", text, { href, className: "button" })));
+    for (const [id, text, act] of actions) {
+      const button = element("button", text, { id });
+      button.addEventListener("click", act);
+      row.append(button);
+    }
     overlay.append(row);
   }
 }

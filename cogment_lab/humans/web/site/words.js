@@ -12,6 +12,7 @@ const PHASES = {
   busy: "⟳ One moment",
   offline: "⚠ OFFLINE",
   closed: "✓ Finished",
+  stopped: "✕ STOPPED",
 };
 
 /**
@@ -21,7 +22,8 @@ const PHASES = {
  * @param {boolean} driving
  */
 export function phaseOf(status, role, driving) {
-  if (status.state === "closed" || status.state === "lost") return "closed";
+  if (status.state === "lost") return "stopped";
+  if (status.state === "closed") return "closed";
   if (status.learning) return status.learns ? "learning" : "busy";
   if (status.phase === "paused") return "paused";
   if (role === "player") return driving ? "playing" : "running";

@@ -1,0 +1,124 @@
+"""The last word of a program: how it ended, as the people at its seats are told."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cogment_lab.testing import SeatClient
+
+DEADLINE = 60.0
+PROGRAM = """
+import contextlib, sys, threading
+import cogment_lab
+from cogment_lab.humans import WebUI
+
+ui = WebUI(port=0)
+env = cogment_lab.make("CartPole-v1", teacher=ui.seat("teacher"), store=None)
+print(ui.url, flush=True)
+env.reset(seed=1)
+told = threading.Event()
+threading.Thread(target=lambda: sys.stdin.readline() and told.set(), daemon=True).start()
+
+def learn(how=""):
+    while not told.is_set():
+        *_, terminated, truncated, _ = env.step(0)
+        if terminated or truncated:
+            env.reset()
+    if how:
+        raise RuntimeError(how)
+
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[str], tuple[subprocess.Popen[str], SeatClient]]]:
+    """Start the program with that end, and sit down at it."""
+    processes: list[subprocess.Popen[str]] = []
+    people: list[SeatClient] = []
+
+    def run(end: str) -> tuple[subprocess.Popen[str], SeatClient]:
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
+        processes.append(subprocess.Popen([sys.executable, "-c", PROGRAM + end], text=True, **pipes))
+        assert processes[-1].stdout is not None
+        people.append(SeatClient(processes[-1].stdout.readline().strip()))
+        people[-1].wait_until(lambda: people[-1].pictures > 1, "pictures", DEADLINE)
+        return processes[-1], people[-1]
+
+    yield run
+    for person in people:
+        person.close()
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("now\n")
+    process.stdin.flush()
+
+
+def state(person: SeatClient, name: str) -> dict[str, Any]:
+    person.wait_until(lambda: person.status["state"] == name, name, DEADLINE)
+    return person.status
+
+
+def test_a_program_that_ends_without_closing_anything_has_finished(start: Any) -> None:
+    process, person = start("learn()")
+    tell(process)
+    assert state(person, "closed")["crash"] is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "learn('no <b>memory</b>\\nleft')",
+        "try: learn('no <b>memory</b>\\nleft')\nfinally: env.close()",
+        "with ui: learn('no <b>memory</b>\\nleft')",
+        "thread = threading.Thread(target=learn, args=('no <b>memory</b>\\nleft',)); thread.start()\n"
+        "thread.join(); threading.Event().wait(60)",
+    ],
+    ids=["uncaught", "closed on the way out", "page closed on the way out", "in a thread"],
+)
+def test_an_error_of_the_program_is_told_with_its_traceback(start: Any, end: str) -> None:
+    process, person = start(end)
+    tell(process)
+    crash = state(person, "lost")["crash"]
+    first, *rest = crash.split("\n")
+    assert first == "RuntimeError: no <b>memory</b> left"
+    assert any("in learn" in line for line in rest)
+
+
+def test_a_program_that_is_killed_is_said_to_be_gone(start: Any) -> None:
+    process, person = start("learn()")
+    process.kill()
+    assert state(person, "lost")["crash"] == f"the training process {process.pid} is gone"
+
+
+def test_an_error_of_the_environment_is_told_as_such(start: Any) -> None:
+    process, person = start(
+        "inner = env.env.unwrapped\n"
+        "def fail(action): raise ValueError('the pole broke')\n"
+        "learn()\ninner.step = fail\nenv.reset(seed=2)\nenv.step(0)"
+    )
+    tell(process)
+    status = state(person, "lost")
+    assert status["crash"].startswith("ValueError: the pole broke\n")
+    assert "in fail" in status["crash"]
+    assert status["end_reason"] == "environment_crashed"
+
+
+def test_an_error_that_the_program_survives_is_forgotten_with_the_next_trial(start: Any) -> None:
+    process, person = start(
+        "inner = env.env.unwrapped\nstep = inner.step\n"
+        "def fail(action): raise ValueError('the pole broke')\n"
+        "learn()\ninner.step = fail\nenv.reset(seed=2)\n"
+        "with contextlib.suppress(Exception): env.step(0)\n"
+        "inner.step = step\nenv.reset(seed=3)\ntold.clear()\nlearn()"
+    )
+    tell(process)
+    person.wait_until(lambda: person.status["seed"] == 3 and person.status["tick"] > 2, "the next trial")
+    assert person.status["crash"] is None
