@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cogment_lab.store.clips import Segment
 from cogment_lab.store.labels import Agreement, Label, LabelKind, Labels
-from cogment_lab.store.preferences import Answer, PreferenceQueue, Query, Segment
+from cogment_lab.store.preferences import Answer, PreferenceQueue, Query
 from cogment_lab.store.query import TrialQuery
 from cogment_lab.store.store import TrialStore
 from cogment_lab.store.stream import TrialStream

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.store.film import encode_picture, fits_picture, pack_film, unpack_film
+from cogment_lab.store.clips import Segment, describe_segment, pictures_of
+from cogment_lab.store.film import encode_picture, pack_film, unpack_film
 from cogment_lab.store.labels import checked_name
 from cogment_lab.store.preference_table import PreferenceTable, is_first_left
 
 if TYPE_CHECKING:
     from cogment_lab.store.store import TrialStore
 
-__all__ = ["Answer", "Choice", "PreferenceQueue", "Progress", "Query", "Segment", "Verdict"]
+__all__ = ["Answer", "Choice", "PreferenceQueue", "Progress", "Query", "Verdict"]
 
 Choice: TypeAlias = Literal["left", "right", "equal", "unsure"]
 """What a person says of what is on the page."""
@@ -31,28 +29,6 @@ _WIDTH = 480
 _SMALLER = ((_WIDTH, 80), (_WIDTH, 60), (360, 50), (240, 40))
 _MOST_OPEN = 1000
 _MOST_CLIP_BYTES = 4 * 2**20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Segment:
-    """A stretch of a trial that is shown as a clip.
-
-    Attributes:
-        trial_id: The trial it comes from.
-        start: First tick.
-        stop: The tick after the last one.
-        frames: ``(h, w, 3) uint8`` each, 1 to 600, kept as they are now. ``None`` takes them from a trial
-            whose observations are pictures.
-        fps: How fast it is shown.
-        agent: Whose ticks; the trial's first agent by default.
-    """
-
-    trial_id: str
-    start: int
-    stop: int
-    frames: Sequence[npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
-    fps: float = 30.0
-    agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +175,7 @@ class PreferenceQueue:
         for pair in segments:
             if not (isinstance(pair, Sequence) and len(pair) == 2):
                 raise ConfigurationError("ask() takes pairs of segments: [(first, second), ...]")
-            pairs.append([(_described(segment), self._film(segment)) for segment in pair])
+            pairs.append([(describe_segment(segment), self._film(segment)) for segment in pair])
         now = time.time()
         return self._table.insert(
             self.name,
@@ -323,7 +299,7 @@ class PreferenceQueue:
         return f"PreferenceQueue({self.store!r}, {self.name!r})"
 
     def _film(self, segment: Segment) -> bytes:
-        frames = segment.frames if segment.frames is not None else self._stored_frames(segment)
+        frames = segment.frames if segment.frames is not None else pictures_of(self.store, segment)
         if not 1 <= len(frames) <= _MOST_FRAMES:
             raise ConfigurationError(f"a clip has 1 to {_MOST_FRAMES} frames; this one has {len(frames)}")
         for max_width, quality in _SMALLER:
@@ -334,41 +310,6 @@ class PreferenceQueue:
             f"the clip of trial {segment.trial_id!r} takes {len(film) / 2**20:.1f} MB even when it is small; "
             f"at most {_MOST_CLIP_BYTES / 2**20:g} MB are kept: give fewer frames"
         )
-
-    def _stored_frames(self, segment: Segment) -> Any:
-        info = self.store.info(segment.trial_id)
-        if segment.stop > info.n_ticks:
-            raise ConfigurationError(
-                f"trial {segment.trial_id!r} has {info.n_ticks} ticks; the segment ends at {segment.stop}"
-            )
-        data = self.store.load(segment.trial_id)
-        agent = segment.agent if segment.agent is not None else info.agents[0]
-        if agent not in data:
-            raise ConfigurationError(f"trial {segment.trial_id!r} has no agent {agent!r}")
-        observations = data[agent].observations
-        if not (
-            isinstance(observations, np.ndarray) and fits_picture(observations.shape[1:], observations.dtype)
-        ):
-            raise ConfigurationError(
-                f"the observations of trial {segment.trial_id!r} are no pictures, or were not recorded: give "
-                "frames=[env.render(), ...] with the segment"
-            )
-        ticks = data[agent].ticks
-        return observations[(ticks >= segment.start) & (ticks < segment.stop)]
-
-
-def _described(segment: Segment) -> Mapping[str, Any]:
-    if not 0 <= segment.start < segment.stop:
-        raise ConfigurationError(f"a segment from {segment.start} to {segment.stop} has no ticks")
-    if not 0 < segment.fps <= 240:
-        raise ConfigurationError(f"fps={segment.fps!r} lies outside 0 to 240")
-    return {
-        "trial_id": str(segment.trial_id),
-        "start": int(segment.start),
-        "stop": int(segment.stop),
-        "fps": float(segment.fps),
-        "agent": segment.agent,
-    }
 
 
 def _segments(described: Sequence[Mapping[str, Any]]) -> tuple[Segment, Segment]:

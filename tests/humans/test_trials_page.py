@@ -202,12 +202,29 @@ def test_one_trial_as_a_minari_dataset(
     assert episode.infos["is_intervention"].sum() == 4
 
 
-def test_what_cannot_be_rendered_says_why(open_page: Any, path: Path, trials: list[str]) -> None:
+def test_what_cannot_be_rendered_is_drawn_and_says_why(open_page: Any, path: Path, trials: list[str]) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE streams SET env_spec = NULL")
     connection.close()
     client = open_page(path)
-    failed = film(client, trials[0])
+    drawn = film(client, trials[0])
+    assert (drawn["state"], drawn["source"]) == ("ready", "drawn") and "cannot be rendered" in drawn["why"]
+    assert drawn["ticks"] == list(range(12))
+    start = {"trial": trials[0], "start": 0, "stop": 200}
+    pictures = unpack_film(client.get("/api/trial/frames", params=start).content)
+    assert [Image.open(io.BytesIO(each)).size for each in pictures] == [(480, 320)] * 12
+
+
+def test_what_was_recorded_without_observations_cannot_be_drawn(open_page: Any, path: Path) -> None:
+    env = cogment_lab.make("CartPole-v1", store=path, record="actions")
+    env.reset(seed=1)
+    env.step(0)
+    trial_id = env.trial_id
+    env.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE streams SET env_spec = NULL")
+    connection.close()
+    failed = film(open_page(path), trial_id)
     assert failed["state"] == "failed" and "cannot be rendered" in failed["error"]
 
 
@@ -221,7 +238,7 @@ def test_rendering_has_a_deadline(path: Path, trials: list[str]) -> None:
             time.sleep(0.01)
         state = films.state(trials[0], "", False)
         films.close()
-    assert state["state"] == "failed" and "given up" in state["error"]
+    assert state["source"] == "drawn" and "given up" in state["why"]
 
 
 def test_a_corrupt_chunk_harms_one_trial_only(open_page: Any, path: Path, trials: list[str]) -> None:

@@ -18,7 +18,9 @@ import numpy as np
 
 from cogment_lab.errors import AnnotationError, ConfigurationError
 from cogment_lab.humans.web.lookback.reading import agent_of
-from cogment_lab.store import TrialStore
+from cogment_lab.store import TrialData, TrialStore
+from cogment_lab.store.columns import take_rows
+from cogment_lab.store.drawn import draw_values, numbers_of
 from cogment_lab.store.film import encode_picture, fits_picture, pack_film, unpack_film
 
 __all__ = ["Film", "Films"]
@@ -35,16 +37,19 @@ class Film:
     """The pictures of a trial.
 
     Attributes:
-        source: ``stored`` or ``re-executed``.
+        source: ``stored``, ``re-executed``, or ``drawn``: curves of the observations, where there is nothing
+            else to see.
         ticks: Of which tick each shows what was acted on; one more than the last for the end.
         pictures: JPEG files.
         divergence: Where the re-execution differs from the record, empty where it does not.
+        why: What kept the trial from being rendered, where it is drawn.
     """
 
     source: str
     ticks: tuple[int, ...]
     pictures: tuple[bytes, ...]
     divergence: str = ""
+    why: str = ""
 
 
 class Films:
@@ -85,6 +90,7 @@ class Films:
             "source": film.source,
             "ticks": film.ticks,
             "divergence": film.divergence,
+            "why": film.why,
             "slice": _MOST_SLICE,
         }
 
@@ -145,6 +151,11 @@ class Films:
         folder = Path(tempfile.mkdtemp(prefix="cogment_lab-film-"))
         try:
             return self._execute_again(trial_id, folder / "film")
+        except ConfigurationError as error:
+            film = _drawn(data, str(error.args[0]))
+            if film is None:
+                raise
+            return film
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -176,3 +187,17 @@ class Films:
             raise ConfigurationError(f"the trial cannot be rendered again: {why}")
         pictures = tuple(unpack_film(target.read_bytes()))
         return Film("re-executed", tuple(result["ticks"]), pictures, result["divergence"])
+
+
+def _drawn(data: TrialData, why: str) -> Film | None:
+    """Return curves of what was observed; ``None`` where that is no numbers, or was not recorded."""
+    n = len(data.observed_ticks)
+    if n == 0:
+        return None
+    rows = np.arange(0, n, -(-n // _MOST_FRAMES))
+    try:
+        names, values = numbers_of(take_rows(data.observed_observations, rows))
+    except ConfigurationError:
+        return None
+    pictures = tuple(encode_picture(frame, _WIDTH) for frame in draw_values(names, values, range(len(rows))))
+    return Film("drawn", tuple(data.observed_ticks[rows].tolist()), pictures, why=why)

@@ -93,7 +93,8 @@ async function develop() {
   film = state;
   $("screen-note").textContent = "";
   const differs = state.divergence ? ` From here on it differs from what was recorded: ${state.divergence}` : " It agrees with the record, tick by tick.";
-  $("source").textContent = state.source === "stored" ? "Pictures as they were recorded." : `Rendered again from seed and actions.${differs}`;
+  const sources = { stored: "Pictures as they were recorded.", "re-executed": `Rendered again from seed and actions.${differs}`, drawn: `Observations as curves: ${state.why}` };
+  $("source").textContent = sources[state.source];
   for (const button of all("[data-as]")) button.disabled = false;
   show();
 }
