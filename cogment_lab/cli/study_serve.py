@@ -50,7 +50,8 @@ def serve_study(
     load_factory(study)
     console = Console()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # Not SIGINT's handler: a job in the background of a script has that ignored, and could not be ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with StudyServer(
         study,
         store,
@@ -60,14 +61,16 @@ def serve_study(
         proxies=proxies,
         say=lambda text: _say(console, text),
     ) as server:
-        _link(console, "join link", server.join_url)
-        _link(console, "experimenter", server.lobby_url)
-        console.print(
-            "with ?id=NAME somebody may come back from anywhere; the experimenter's link opens everything",
-            highlight=False,
-        )
-        console.print(f"{study.max_sessions} sessions at once; Ctrl-C ends it", highlight=False)
         try:
+            _link(console, "join link", server.join_url)
+            _link(console, "experimenter", server.lobby_url)
+            console.print(
+                "with ?id=NAME somebody may come back from anywhere; the experimenter's link opens all",
+                highlight=False,
+                soft_wrap=True,
+            )
+            people = "1 person plays" if study.max_sessions == 1 else f"{study.max_sessions} people play"
+            console.print(f"at most {people} at once; Ctrl-C ends it", highlight=False)
             while server.is_running():
                 time.sleep(_LOOK_SECONDS)
         except KeyboardInterrupt:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
-from cogment_lab.studies.definition import Preflight, Study
+from cogment_lab.studies.definition import CODE_PLACE, Preflight, Study
 from cogment_lab.studies.ledger import Participant
 
 __all__ = ["content_of", "preflight_problems"]
@@ -31,7 +32,10 @@ def content_of(study: Study, person: Participant) -> dict[str, Any]:
         return {"done": person.done_trials, "total": study.trials}
     if person.step == "questionnaire":
         return {"questions": [asdict(question) for question in study.questionnaire]}
-    return {"text": study.thanks, "code": person.completion_code, "return_url": study.return_url}
+    code, url = person.completion_code, study.return_url
+    if url is not None and code is not None:
+        url = url.replace(CODE_PLACE, quote(code, safe=""))
+    return {"text": study.thanks, "code": code, "return_url": url}
 
 
 def preflight_problems(preflight: Preflight, measured: Mapping[str, Any]) -> dict[str, str]:

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cogment_lab.studies.key_codes import KEY_CODES, similar_code
 from cogment_lab.studies.questions import Question
 from cogment_lab.studies.values import LONGEST_TEXT, YamlValues
 
-__all__ = ["ALL_STEPS", "PER_PERSON", "Preflight", "Study", "read_study"]
+__all__ = ["ALL_STEPS", "CODE_PLACE", "PER_PERSON", "Preflight", "Study", "read_study"]
 
 ALL_STEPS = ("consent", "preflight", "instructions", "practice", "trials", "questionnaire", "thanks")
 """What a study may consist of, in order."""
 
 PER_PERSON = "per-person"
 """A ``completion_code`` that is another one for everybody."""
+
+CODE_PLACE = "{code}"
+"""Where a ``return_url`` has the completion code."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -62,7 +66,8 @@ class Study:
         thanks: Said at the very end.
         farewell: Said to who stops taking part before that, such as whom to write to.
         completion_code: Shown at the end; :data:`PER_PERSON` makes one for everybody, ``None`` shows none.
-        return_url: Where participants go from the last page, ``None`` for nowhere.
+        return_url: Where participants go from the last page, ``None`` for nowhere; :data:`CODE_PLACE` in it
+            stands for their completion code.
         conditions: Between participants.
         seed: Of the assignment, and of the trials' starts.
         session: ``module:function``, see :class:`cogment_lab.studies.Session`.
@@ -70,6 +75,7 @@ class Study:
         idle_timeout: Seconds without a sign of the participant until their place is given to another.
         preflight: What their machine is checked for; ``None`` skips the check.
         path: The file.
+        session_line: Where ``session`` stands in it, from 1.
     """
 
     name: str
@@ -90,6 +96,7 @@ class Study:
     max_sessions: int = 4
     idle_timeout: float = 300.0
     preflight: Preflight = Preflight()
+    session_line: int | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -120,7 +127,7 @@ class _Reader(YamlValues):
     def study(self, content: Any) -> Study:
         if not isinstance(content, dict):
             raise self.wrong("", "write `name: ...`, `title: ...` and so on, one key a line")
-        known = set(Study.__dataclass_fields__) - {"path"}
+        known = set(Study.__dataclass_fields__) - {"path", "session_line"}
         self.refuse_unknown(content, known, "")
         name = self.text(content, "name")
         if not _NAME.fullmatch(name):
@@ -147,6 +154,7 @@ class _Reader(YamlValues):
             idle_timeout=self.number(content, "idle_timeout", 300.0, 1.0, 86_400.0),
             preflight=self._preflight(content),
             path=self.path,
+            session_line=self.line_of("session"),
         )
 
     def _conditions(self, content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -168,6 +176,10 @@ class _Reader(YamlValues):
                 is_whole = False
             if not is_whole:
                 raise self.wrong("return_url", "write a whole address, such as `https://example.org/done`")
+            if CODE_PLACE in url and content.get("completion_code") is None:
+                raise self.wrong(
+                    "return_url", f"{CODE_PLACE} stands for the completion code: write a `completion_code`"
+                )
         return url
 
     def _preflight(self, content: Mapping[str, Any]) -> Preflight:
@@ -178,8 +190,14 @@ class _Reader(YamlValues):
         if not isinstance(given, dict):
             raise self.wrong(where, "write its parts below it: `keys: [...]`, `min_width: 900`...")
         self.refuse_unknown(given, set(Preflight.__dataclass_fields__), where)
+        keys = self.texts(given, "keys", (), where)
+        for each in keys:
+            if each not in KEY_CODES:
+                meant = similar_code(each)
+                hint = f"did you mean {meant}?" if meant else "write such as Space, ArrowLeft, KeyA, Digit1"
+                raise self.wrong(f"{where}.keys", f"no browser calls a key {each!r}: {hint}")
         return Preflight(
-            keys=self.texts(given, "keys", (), where),
+            keys=keys,
             min_width=self.whole(given, "min_width", 0, 0, 10_000, where),
             min_height=self.whole(given, "min_height", 0, 0, 10_000, where),
             max_round_trip_ms=self.number(given, "max_round_trip_ms", 1000.0, 1.0, 60_000.0, where),

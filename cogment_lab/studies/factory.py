@@ -102,7 +102,8 @@ def load_factory(study: Study) -> SessionFactory:
         StudySessionError: there is no such module or function, or importing it failed.
     """
     module_name, _, function_name = study.session.partition(":")
-    where = f"session: {study.session} (in {study.path})"
+    line = "" if study.session_line is None else f", line {study.session_line}"
+    where = f"{study.path}{line}: session: {study.session}"
     folder = str(Path(study.path).absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

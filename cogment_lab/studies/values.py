@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,16 +121,24 @@ class YamlValues:
         """Refuse keys that mean nothing: they are typing errors."""
         for key in content:
             if key not in known:
-                raise self.wrong(join(where, str(key)), f"no such key; there are {', '.join(sorted(known))}")
+                close = difflib.get_close_matches(str(key), known, n=1)
+                meant = f"did you mean {close[0]!r}? " if close else ""
+                raise self.wrong(
+                    join(where, str(key)), f"no such key; {meant}there are {', '.join(sorted(known))}"
+                )
 
     def wrong(self, key: str, fix: str) -> StudyFileError:
         """Return the error for a key, with its line or that of what it stands in."""
+        return StudyFileError(self.path, key, self.line_of(key), fix)
+
+    def line_of(self, key: str) -> int | None:
+        """Return the line of a key, or of what it stands in, from 1."""
         line = self._lines.get(key)
         parent = key
         while line is None and parent:
             parent = parent.rpartition(".")[0] or parent.rpartition("[")[0]
             line = self._lines.get(parent)
-        return StudyFileError(self.path, key, line, fix)
+        return line
 
     def _whole_characters(self, key: str, text: str) -> str:
         if _HALF_CHARACTER.search(text):

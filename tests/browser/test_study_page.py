@@ -24,6 +24,12 @@ from cogment_lab.studies import Session
 def session(participant, condition):
     return Session(env="Pendulum-v1", countdown=1, make={"max_episode_steps": STEPS})
 """
+BLIND = """
+from cogment_lab.studies import Session
+
+def session(participant, condition):
+    return Session(env="Pendulum-v1", role="teacher", policy=lambda _: [0.0], show_proposal=False)
+"""
 STUDY = """
 name: pilot
 title: A <b>pilot</b>
@@ -45,7 +51,7 @@ questionnaire:
   - {key: why, kind: text, text: "Why?", longest: 40}
 thanks: You helped.
 completion_code: CODE-7
-return_url: https://example.org/done
+return_url: https://example.org/done?cc={code}
 """
 
 
@@ -54,10 +60,14 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., StudyServer]]:
     running: list[StudyServer] = []
 
     def start(
-        steps: int = 20, port: int = 0, join_limit: JoinLimit | None = None, **study_keys: Any
+        steps: int = 20,
+        port: int = 0,
+        join_limit: JoinLimit | None = None,
+        session: str = SESSION,
+        **study_keys: Any,
     ) -> StudyServer:
         module = f"session_of_{tmp_path.name}".replace("-", "_")
-        (tmp_path / f"{module}.py").write_text(SESSION.replace("STEPS", str(steps)))
+        (tmp_path / f"{module}.py").write_text(session.replace("STEPS", str(steps)))
         more = "".join(f"{key}: {value}\n" for key, value in study_keys.items())
         (tmp_path / "study.yaml").write_text(STUDY.replace("MODULE", module) + more)
         study = read_study(tmp_path / "study.yaml")
@@ -124,7 +134,7 @@ def test_a_person_goes_all_the_way(page: Page, serve: Callable[..., StudyServer]
     expect(page.locator(".points input:checked")).to_have_value("4")
     page.get_by_role("button", name="Send answers").click()
     expect(page.locator("#code")).to_have_text("CODE-7")
-    expect(page.locator("#return")).to_have_attribute("href", "https://example.org/done")
+    expect(page.locator("#return")).to_have_attribute("href", "https://example.org/done?cc=CODE-7")
     page.click("#copy")
     expect(page.locator("#copy")).not_to_have_text("Copy")
 
@@ -228,6 +238,18 @@ def test_a_trial_offers_what_is_the_participants(page: Page, serve: Callable[...
     tick = int(seat.locator("#tick").inner_text())
     expect(seat.locator("#tick")).not_to_have_text(str(tick))
     expect(seat.locator("#banner")).to_be_hidden()  # the page does not even ask
+
+
+def test_who_is_not_to_see_the_proposal_does_not_see_that_it_is_hidden(
+    page: Page, serve: Callable[..., StudyServer]
+) -> None:
+    walk_to_trials(page, serve(session=BLIND))
+    page.click("#begin")
+    seat = page.frame_locator("iframe")
+    seat.locator("#phase", has_text="AGENT").wait_for(timeout=DEADLINE)
+    expect(seat.locator("#executed")).to_be_visible()
+    expect(seat.locator("#proposal")).to_be_hidden()
+    expect(seat.get_by_text("agent proposes")).to_be_hidden()
 
 
 def reach_by_tab(page: Page, selector: str) -> None:

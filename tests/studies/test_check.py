@@ -1,6 +1,9 @@
 """``cogmentlab study check`` says what a study is, or what keeps it from being one."""
 
 import contextlib
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,8 +51,8 @@ def test_a_file_that_makes_sense_is_summed_up(
     ("text", "said"),
     [
         (STUDY.replace("trials: 3", "trials: three"), "line 7: trials: write a whole number"),
-        (STUDY.replace("checked_session:", "no_such_module:"), "no_such_module"),
-        (STUDY.replace(":session", ":no_function"), "no_function"),
+        (STUDY.replace("checked_session:", "no_such_module:"), "line 5: session: no_such_module"),
+        (STUDY.replace(":session", ":no_function"), "line 5: session: checked_session:no_function"),
     ],
 )
 def test_what_is_wrong_is_said_and_the_exit_status_tells(
@@ -61,6 +64,26 @@ def test_what_is_wrong_is_said_and_the_exit_status_tells(
 ) -> None:
     assert check(tmp_path, text, monkeypatch) == 1
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_served_study_ends_by_sigterm_where_a_script_began_it(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    (tmp_path / "checked_session.py").write_text(SESSION)
+    serve = [sys.executable, "-m", "cogment_lab.cli.main", "study", "serve", str(path), "--port", "0"]
+    command = [*serve, "--store", str(tmp_path / "study.db")]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for jobs in the background
+    try:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        assert server.stdout is not None and server.stdout.readline().startswith("join link")
+        server.terminate()
+        assert server.wait(30.0) == 0
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

@@ -104,6 +104,7 @@ export class View {
     const asked = status.pace === "max" ? "" : `/${Math.round(status.fps)}`;
     set("pill", `${status.pace} ${Math.round(status.rate)}${asked} · ${this.fps} fps · ${Math.round(roundTrip)} ms`);
     set("proposal", status.proposal?.label ?? (status.shows_proposal ? "–" : "hidden"));
+    $("proposal").parentElement.classList.toggle("hides-proposal", !status.shows_proposal);
     set("executed", status.executed ? `${status.executed.label}${status.executed.by === "fallback" ? " · too late: fallback used" : ""}` : "–");
     set("pressed", status.pressed ?? "–");
     set("return", status.return.toFixed(Math.abs(status.return) < 100 ? 1 : 0));
