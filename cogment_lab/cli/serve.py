@@ -26,19 +26,28 @@ def run_serve(
     """
     console = Console()
     with WebUI(port, host, token, public_url, origins, store=store) as ui:
-        link = f"[link={ui.lobby_url}]{ui.lobby_url}[/link]"
         if ui.is_joined:
-            console.print(f"{store} is served already: {link}", highlight=False, soft_wrap=True)
+            _print(console, f"{store} is served already: {_link(ui.lobby_url)}")
             return
-        console.print(f"lobby       {link}", highlight=False, soft_wrap=True)
-        console.print(
+        _print(console, f"lobby       {_link(ui.lobby_url)}")
+        _print(console, f"comparison  {_link(ui.compare_url)}  for raters: it opens nothing else")
+        _print(
+            console,
             f"seats come from training with the same store: make(..., teacher='web', store={str(store)!r})",
-            highlight=False,
         )
-        console.print("Ctrl-C ends it", highlight=False)
+        _print(console, "Ctrl-C ends it")
         try:
             while ui.is_running():
                 time.sleep(_LOOK_SECONDS)
         except KeyboardInterrupt:
             return
         raise SeatLostError(f"the page of {store} ended by itself:\n{ui.log}")
+
+
+def _link(url: str) -> str:
+    return f"[link={url}]{url}[/link]"
+
+
+def _print(console: Console, text: str) -> None:
+    """Print without a break inside of an address, also where no terminal says how wide it is."""
+    console.print(text, highlight=False, soft_wrap=True)

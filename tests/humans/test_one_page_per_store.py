@@ -68,6 +68,18 @@ def test_training_joins_the_page_that_serves_its_store(
     assert lobby(ui)["seats"] == []
 
 
+def test_serve_gives_a_link_for_raters_that_opens_the_comparison_alone(
+    serving: subprocess.Popen[str],
+) -> None:
+    assert serving.stdout is not None
+    name, link = serving.stdout.readline().split()[:2]
+    page, _, token = link.partition("/compare?token=")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert name == "comparison"
+    assert httpx.get(f"{page}/api/compare/queues", headers=headers).json() == {"queues": []}
+    assert httpx.get(f"{page}/api/trials", headers=headers).status_code == 401
+
+
 def test_a_seat_of_a_process_that_was_killed_is_forgotten(
     serving: subprocess.Popen[str], tmp_path: Path, eventually: Wait
 ) -> None:
