@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store import TrialData, TrialQuery, TrialStore
-from cogment_lab.store.columns import concatenate_columns
+from cogment_lab.store.columns import concatenate_columns, take_rows
 
 __all__ = ["OfflineData", "read_offline_data"]
 
@@ -173,11 +173,8 @@ def read_offline_data(
         warn_unobserved(find_unobserved(source, **query), _REBUILD, stacklevel=2)
     joined = {name: _join([column[name] for column in columns], name) for name in columns[0]}
     ticks = joined.pop("ticks")
-    # A trial may go on in the next batch; it ends where ticks do not grow. Where only some of its steps were
-    # chosen, each stretch of them is a trial.
-    growth = np.diff(ticks)
-    is_partly_chosen = isinstance(source, TrialQuery) and source.only in ("interventions", "autonomous")
-    joined["ends"][:-1] |= ((growth != 1) if is_partly_chosen else (growth <= 0)) & (ticks[1:] >= 0)
+    # A trial may go on in the next batch of transitions; it ends where ticks do not grow.
+    joined["ends"][:-1] |= (np.diff(ticks) <= 0) & (ticks[1:] >= 0)
     joined["ends"][-1] = True
     data = OfflineData(observation_space=observation_space, action_space=action_space, **joined)
     check(data)
@@ -243,21 +240,14 @@ def _columns(part: Any) -> dict[str, Any]:
         "ends": ends,
         "ticks": np.full(len(rewards), -1) if ticks is None else np.asarray(ticks),
     }
-    if isinstance(part, TrialData) and len(part) and part.following is None and _is_cut_off(part):
+    if isinstance(part, TrialData):
+        columns["ends"] |= ~part.continues
         # Nobody knows what followed the last step of a trial that was interrupted.
-        columns = {name: _rows(column, slice(None, -1)) for name, column in columns.items()}
-        columns["ends"][-1:] = True
+        is_known = part.has_successor | part.terminated
+        if not is_known.all():
+            columns["ends"][:-1] |= ~is_known[1:]
+            columns = {name: take_rows(column, np.flatnonzero(is_known)) for name, column in columns.items()}
     return columns
-
-
-def _is_cut_off(part: TrialData) -> bool:
-    return part.last_observation is None and not part.terminated[-1]
-
-
-def _rows(column: Any, rows: slice) -> Any:
-    if isinstance(column, Mapping):
-        return {key: part[rows] for key, part in column.items()}
-    return column[rows]
 
 
 def _join(columns: Sequence[Any], name: str) -> Any:

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ from cogment_lab.integrations.exchange import (
 from cogment_lab.errors import ConfigurationError, MissingExtraError
 from cogment_lab.store.columns import Column, concatenate_columns, take_rows, value_at
 from cogment_lab.store.info import decode_info, encode_info
+from cogment_lab.store.query import select_rows
 from cogment_lab.store.stream_spec import AgentSpec
-from cogment_lab.store.trial_data import TrialData
+from cogment_lab.store.trial_data import TrialData, concatenate
 from cogment_lab.trial.takeover import DECIDED_BY, Phase
 
 if importlib.util.find_spec("minari") is None:
@@ -64,7 +66,7 @@ def to_minari(
     ref_max_score: float | None = None,
     **query: Any,
 ) -> MinariDataset:
-    """Write trials as a local Minari dataset, one episode for each.
+    """Write trials as a local Minari dataset, one episode for each, and one for each stretch of chosen ticks.
 
     Actions are those that were executed; images are kept as they are. All episodes have infos of one
     structure: ``is_intervention``, ``proposed_action``, ``decided_by``, ``phase``, ``ticks`` and the clocks
@@ -134,12 +136,14 @@ def to_minari(
         storage.update_metadata({key: value for key, value in metadata.items() if value is not None})
         details: list[dict[str, Any]] = []
         infos = {info.trial_id: info for info in chosen.infos}
-        for trial in _readable(chosen):
+        for part, trial in _readable(chosen):
             info = infos[trial.trial_id]
-            storage.update_episodes([_episode(trial, info.seed, structure)])
+            begins = not part and (trial.ticks[0] == 0 or len(info.agents) > 1)
+            storage.update_episodes([_episode(trial, info.seed if begins else None, structure)])
             details.append(
                 {
                     "trial": describe_trial(info),
+                    "part": part,
                     "agent": agent,
                     "env_spec": info.env_spec or "",
                     "feedback": encode_feedback(trial),
@@ -217,16 +221,30 @@ class _Dataset:
         self._metadata = [dict(each) for each in dataset.storage.get_episode_metadata(self._indices)]
         self._env_id = env_id
         self.agent = str(self._metadata[0].get("agent", "gym")) if self._metadata else "gym"
-        self.trial_ids = [self._details(number)["trial_id"] for number in range(len(self._indices))]
+        # The numbers of each trial's first episode, and of those that are further stretches of it.
+        self._parts: list[list[int]] = []
+        for number, metadata in enumerate(self._metadata):
+            if self._parts and metadata.get("part", 0):
+                self._parts[-1].append(number)
+            else:
+                self._parts.append([number])
+        self.trial_ids = [self._details(numbers[0])["trial_id"] for numbers in self._parts]
 
     def read(self, index: int) -> ImportedTrial:
-        """Return an episode."""
-        (raw,) = self._dataset.storage.get_episodes([self._indices[index]])
-        details = self._details(index)
+        """Return a trial: an episode, or several that are stretches of it."""
+        numbers = self._parts[index]
+        raw = self._dataset.storage.get_episodes([self._indices[number] for number in numbers])
+        details = self._details(numbers[0])
         spec = self._dataset.env_spec
-        noted = self._metadata[index].get("env_spec")
+        noted = self._metadata[numbers[0]].get("env_spec")
+        parts = [
+            _trial_data(episode, self._metadata[number], self.agent)
+            for episode, number in zip(raw, numbers, strict=True)
+        ]
+        for part in parts[:-1]:
+            part.truncated[-1] = False  # Minari's episodes need an end, where the trial went on
         return ImportedTrial(
-            data=_trial_data(raw, self._metadata[index], self.agent),
+            data=parts[0] if len(parts) == 1 else concatenate(parts),
             details=details,
             env_id=self._env_id
             or details.get("env_id")
@@ -234,31 +252,42 @@ class _Dataset:
             env_spec=noted or (None if spec is None else spec.to_json()),
         )
 
-    def _details(self, index: int) -> dict[str, Any]:
-        metadata = self._metadata[index]
+    def _details(self, number: int) -> dict[str, Any]:
+        metadata = self._metadata[number]
         details = read_description(metadata["trial"]) if "trial" in metadata else {}
         details.setdefault("seed", metadata.get("seed"))
-        name = details.get("trial_id") or f"{self._dataset.id}-{self._indices[index]}".replace("/", "-")
+        name = details.get("trial_id") or f"{self._dataset.id}-{self._indices[number]}".replace("/", "-")
         return {**details, "trial_id": name}
 
 
-def _readable(trials: Iterable[TrialData]) -> Iterator[TrialData]:
-    """Yield trials with the observation after each step, without a last step where that is unknown."""
+def _readable(trials: Iterable[TrialData]) -> Iterator[tuple[int, TrialData]]:
+    """Yield stretches of consecutive steps with the observation after each, numbered within their trial.
+
+    Usually that is a whole trial. Left out is a last step whose next observation is unknown.
+    """
     for data in trials:
         if data.observations is None:
             raise ConfigurationError(
                 f"trial {data.trial_id!r} was recorded without observations (record='actions'): leave it "
                 "out, or record with record='full'"
             )
-        if len(data) - (data.last_observation is None) > 0:
-            yield data
+        known = data
+        if not data.has_successor.all():
+            known = replace(select_rows(data, data.has_successor), feedback=data.feedback)
+        ends = np.flatnonzero(~known.continues) + 1
+        if len(ends) == 1:
+            yield 0, known
+            continue
+        rows = np.arange(len(known))
+        for part, (start, end) in enumerate(zip((0, *ends), ends, strict=False)):
+            yield part, select_rows(known, (rows >= start) & (rows < end))
 
 
-def _info_structure(trials: Iterable[TrialData]) -> dict[str, np.ndarray[Any, Any]]:
+def _info_structure(trials: Iterable[tuple[int, TrialData]]) -> dict[str, np.ndarray[Any, Any]]:
     """Return a zero for each key of the environment's infos whose values are alike wherever they occur."""
     found: dict[str, np.ndarray[Any, Any]] = {}
     others = set()
-    for data in trials:
+    for _, data in trials:
         for info in data.infos:
             for key, value in info.items():
                 if isinstance(value, bool | int | float | np.generic | np.ndarray):
@@ -288,29 +317,26 @@ def _env_spec(chosen: TrialQuery) -> gym.envs.registration.EnvSpec | None:
 def _episode(
     data: TrialData, seed: int | None, structure: Mapping[str, np.ndarray[Any, Any]]
 ) -> EpisodeBuffer:
-    n = len(data) - (data.last_observation is None)
-    rows = np.arange(n)
-    following = take_rows(data.next_observations, rows[-1:])
-    truncated = data.truncated[:n].copy()
-    if n < len(data):
-        truncated[-1] = True
+    last = np.array([len(data) - 1])
+    truncated = data.truncated.copy()
+    truncated[-1] |= not data.terminated[-1]
     infos: dict[str, Any] = {
-        "is_intervention": data.is_intervention[:n],
-        "proposed_action": take_rows(data.proposed_actions, rows),
-        "decided_by": np.array([DECIDED_BY.index(name) for name in data.decided_by[:n].tolist()], np.int8),
-        "phase": np.array([_PHASES.index(name) for name in data.phase[:n].tolist()], np.int8),
-        **{name: getattr(data, name)[:n] for name in _EXACT},
-        "json": [encode_info(info) for info in data.infos[:n]],
+        "is_intervention": data.is_intervention,
+        "proposed_action": data.proposed_actions,
+        "decided_by": np.array([DECIDED_BY.index(name) for name in data.decided_by.tolist()], np.int8),
+        "phase": np.array([_PHASES.index(name) for name in data.phase.tolist()], np.int8),
+        **{name: getattr(data, name) for name in _EXACT},
+        "json": [encode_info(info) for info in data.infos],
     }
     for key, zero in structure.items():
-        infos[f"env_{key}"] = np.array([info.get(key, zero) for info in data.infos[:n]], zero.dtype)
-        infos[f"has_{key}"] = np.array([key in info for info in data.infos[:n]], np.bool_)
+        infos[f"env_{key}"] = np.array([info.get(key, zero) for info in data.infos], zero.dtype)
+        infos[f"has_{key}"] = np.array([key in info for info in data.infos], np.bool_)
     return EpisodeBuffer(
         seed=None if seed is None or not -(2**63) <= seed < 2**63 else seed,
-        observations=concatenate_columns([take_rows(data.observations, rows), following]),
-        actions=take_rows(data.actions, rows),
-        rewards=data.rewards[:n],
-        terminations=data.terminated[:n],
+        observations=concatenate_columns([data.observations, take_rows(data.next_observations, last)]),
+        actions=data.actions,
+        rewards=data.rewards,
+        terminations=data.terminated,
         truncations=truncated,
         infos=infos,
     )

@@ -28,7 +28,7 @@ from cogment_lab.specs.spaces import space_from_bytes, space_to_bytes
 from cogment_lab.store.columns import Column
 from cogment_lab.store.info import decode_info, encode_info
 from cogment_lab.store.stream_spec import AgentSpec
-from cogment_lab.store.trial_data import TrialData
+from cogment_lab.store.trial_data import Successors, TrialData
 
 if TYPE_CHECKING:
     from cogment_lab.store import TrialQuery, TrialStore
@@ -42,7 +42,7 @@ def to_npz(query: TrialQuery, path: Path) -> int:
     """Write each trial's arrays as ``<number>/<name>.npy`` in one archive; text as the bytes of a JSON list.
 
     Beside them are ``spaces`` and, for each trial, ``about``: JSON of what is known of it, its infos and
-    feedback.
+    feedback. Of a choice of ticks there are ``next_observations``, ``continues`` and ``has_successor`` too.
 
     Returns:
         How many trials were written.
@@ -66,13 +66,17 @@ def to_npz(query: TrialQuery, path: Path) -> int:
                 "infos": [encode_info(info) for info in data.infos],
                 "agent": data.agent,
                 "has_last": data.last_observation is not None,
+                "has_successors": data.successors is not None,
             }
             _put(file, f"{count}/about", np.frombuffer(encode_info(about).encode(), np.uint8))
             for name in ROWS:
                 _put(file, f"{count}/{name}", getattr(data, name))
-            for name in _COLUMNS:
+            for name in _COLUMNS if data.successors is None else (*_COLUMNS, "next_observations"):
                 for key, leaf in leaves(_given(data, name)):
                     _put(file, f"{count}/{name}{key}", leaf)
+            if data.successors is not None:
+                _put(file, f"{count}/continues", data.continues)
+                _put(file, f"{count}/has_successor", data.has_successor)
             if data.last_observation is not None:
                 for key, leaf in leaves(data.last_observation):
                     _put(file, f"{count}/last{key}", [leaf] if isinstance(leaf, str) else np.asarray(leaf))
@@ -179,6 +183,13 @@ def _trial_data(file: Mapping[str, Any], number: int, about: Mapping[str, Any], 
     last = None
     if about["has_last"]:
         last = _nested(file, f"{number}/last", spec.observation_space, is_one=True)
+    successors = None
+    if about.get("has_successors"):
+        successors = Successors(
+            observations=_nested(file, f"{number}/next_observations", spec.observation_space),
+            continues=file[f"{number}/continues"],
+            is_known=file[f"{number}/has_successor"],
+        )
     return TrialData(
         trial_id="",
         agent=about["agent"],
@@ -190,6 +201,7 @@ def _trial_data(file: Mapping[str, Any], number: int, about: Mapping[str, Any], 
         last_observation=last,
         observed_ticks=rows["ticks"],
         observed_observations=observations,
+        successors=successors,
         **rows,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from cogment_lab.errors import ConfigurationError, MissingExtraError
 from cogment_lab.store import TrialStore
+from cogment_lab.store.query import with_successors
 from cogment_lab.store.trial_data import TrialData
 from cogment_lab.store.views import read_sequences
 
@@ -68,9 +69,9 @@ class TransitionDataset(_TrialDataset):
         for data in self._trials():
             if data.observations is None:
                 raise ConfigurationError(f"trial {data.trial_id!r} was recorded without observations")
-            known = len(data) - (data.last_observation is None and data.following is None)
-            columns = {name: getattr(data, name) for name in _TRANSITION}
-            for row in range(known):
+            known = with_successors(data)
+            columns = {name: getattr(known, name) for name in _TRANSITION}
+            for row in range(len(known)):
                 yield {name: _tensor(column, row) for name, column in columns.items()}
 
 

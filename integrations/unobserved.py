@@ -13,7 +13,8 @@ from cogment_lab.integrations.gymnasium.replay import replay
 from cogment_lab.errors import ConfigurationError, ReplayDivergedError
 from cogment_lab.store.codec import ValueCodec
 from cogment_lab.store.columns import take_rows, value_at
-from cogment_lab.store.query import select_rows
+from cogment_lab.store.query import select_rows, with_successors
+from cogment_lab.store.trial_data import keep_continuing
 
 if TYPE_CHECKING:
     from cogment_lab.store import TrialData, TrialInfo, TrialQuery, TrialStore
@@ -148,7 +149,7 @@ def chosen_steps(
         warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=2)
     for data in query:
         if data.observations is not None:
-            yield data
+            yield with_successors(data)
         elif unobserved == "replay":
             whole = rebuild_observations(query.store, data.trial_id, env=env)
             yield select_rows(whole, np.isin(whole.ticks, data.ticks))
@@ -156,7 +157,8 @@ def chosen_steps(
             for batch in query.store.transitions(agent=query.agent, trial_ids=[data.trial_id]):
                 rows = np.flatnonzero(np.isin(batch.ticks, data.ticks))
                 columns = {each.name: getattr(batch, each.name) for each in fields(batch)}
-                yield replace(batch, **{name: take_rows(column, rows) for name, column in columns.items()})
+                chosen = {name: take_rows(column, rows) for name, column in columns.items()}
+                yield replace(batch, **{**chosen, "continues": keep_continuing(batch.continues, rows)})
 
 
 def _with_observations(data: TrialData, first: int, observed: Any, count: int) -> TrialData:
@@ -167,6 +169,7 @@ def _with_observations(data: TrialData, first: int, observed: Any, count: int) -
         select_rows(data, (rows >= first) & (rows < first + count)),
         observations=observations,
         last_observation=value_at(observed, count),
+        successors=None,
         observed_ticks=data.ticks[first : first + count],
         observed_observations=observations,
     )

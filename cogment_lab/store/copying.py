@@ -10,6 +10,7 @@ import numpy as np
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store.columns import value_at
 from cogment_lab.store.recorder import AgentRecorder
+from cogment_lab.store.rows import CONTEXT
 from cogment_lab.store.stream import TrialStream
 from cogment_lab.store.trial_data import TrialData
 from cogment_lab.trial.sample import Feedback, Tick
@@ -77,9 +78,16 @@ def write_trial(
         stream.end(
             state="ENDED",
             end_reason=reason,
-            last_observations={agent: ticks.last_observation for agent, ticks in data.items()},
+            last_observations={agent: _last_observation(ticks) for agent, ticks in data.items()},
             ended=ended,
         )
+
+
+def _last_observation(data: TrialData) -> Any:
+    """Return what followed the last row, also where that was not the end of the trial."""
+    if data.last_observation is None and len(data) and data.has_successor[-1]:
+        return value_at(data.next_observations, len(data) - 1)
+    return data.last_observation
 
 
 def _write_agent(stream: TrialStream, agent: str, data: TrialData) -> None:
@@ -105,4 +113,17 @@ def _write_agent(stream: TrialStream, agent: str, data: TrialData) -> None:
         tick.reaction_ns = int(data.reaction_ns[row])
         recorder.due = _NOT_BY_AGE
         recorder.append(tick)
+        if row < len(data) - 1 and not data.continues[row]:
+            _write_context(recorder, tick, value_at(data.next_observations, row))
     recorder.due = 0
+
+
+def _write_context(recorder: AgentRecorder, tick: Tick, observation: Any) -> None:
+    """Record what a tick led to where the next row is another's successor: readers need it, and only it."""
+    tick.number += 1
+    tick.observation = observation
+    tick.proposed_action = tick.executed_action
+    tick.decided_by = CONTEXT
+    tick.reward, tick.feedback, tick.info = 0.0, None, {}
+    tick.terminated = tick.truncated = False
+    recorder.append(tick)

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from cogment_lab.errors import ConfigurationError, CorruptStoreError, TrialStateError
 from cogment_lab.store.columns import take_rows
 from cogment_lab.store.stream_spec import AgentSpec
-from cogment_lab.store.trial_data import TrialData, concatenate
+from cogment_lab.store.trial_data import Successors, TrialData, concatenate, keep_continuing
 
 if TYPE_CHECKING:
     from cogment_lab.store.store import TrialStore
     from cogment_lab.store.trial_info import TrialInfo
 
-__all__ = ["Only", "TrialQuery", "select_rows"]
+__all__ = ["Only", "TrialQuery", "select_rows", "with_successors"]
 
 Only: TypeAlias = Literal["interventions", "demonstrations", "autonomous"]
 
@@ -218,8 +218,18 @@ def select_rows(data: TrialData, mask: npt.NDArray[np.bool_]) -> TrialData:
         **{name: pick(name) for name in (*names, *more)},
         feedback=[opinion for opinion in data.feedback if opinion.tick in kept],
         last_observation=data.last_observation if ends_with_last else None,
-        following=pick("next_observations"),
+        successors=Successors(
+            observations=pick("next_observations"),
+            continues=keep_continuing(data.continues, rows),
+            is_known=data.has_successor[rows],
+        ),
     )
+
+
+def with_successors(data: TrialData) -> TrialData:
+    """Return the steps that one can learn from: what followed is known, or the trial terminated there."""
+    mask = data.has_successor | data.terminated
+    return data if mask.all() else select_rows(data, mask)
 
 
 def _has_actor(info: TrialInfo, actor: str) -> bool:

@@ -16,7 +16,7 @@ from cogment_lab.store.columns import Column, set_last, take_rows
 from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.pending import split_last_observations
 from cogment_lab.store.rows import CONTEXT, decode_feedback
-from cogment_lab.store.trial_data import TrialData
+from cogment_lab.store.trial_data import Successors, TrialData
 from cogment_lab.trial.sample import LATE_FEEDBACK, Feedback
 from cogment_lab.trial.takeover import DECIDED_BY, Phase
 
@@ -61,9 +61,10 @@ def _trial_data(
     actions = rows.actions()
     proposed = rows.proposed_actions()
     observed, observed_rows = rows.observations(), rows.observed()
-    observations = following = None
+    observations = successors = None
     if stream.record != "actions":
-        following = None if stream.record == "full" else _following(rows, observed, kept, last_observation)
+        if len(kept) < len(table) or stream.record == "interventions":
+            successors = _successors(rows, observed, kept, last_observation)
         observations = observed if len(kept) == len(table) else take_rows(observed, kept)
     terminated = table["terminated"][kept]
     truncated = table["truncated"][kept]
@@ -94,15 +95,21 @@ def _trial_data(
         last_observation=last_observation,
         observed_ticks=table["tick"][observed_rows].astype(np.int64),
         observed_observations=observed,
-        following=following,
+        successors=successors,
     )
 
 
-def _following(
+def _successors(
     rows: AgentRows, observed: Column, kept: npt.NDArray[np.intp], last_observation: Any
-) -> Column:
+) -> Successors:
     """Return what followed each kept row: the next row's observation, or the trial's last."""
     following = take_rows(observed, np.minimum(kept + 1, len(rows) - 1))
-    if len(kept) and kept[-1] == len(rows) - 1 and last_observation is not None:
+    is_known = kept + 1 < len(rows)
+    if len(kept) and not is_known[-1] and last_observation is not None:
         set_last(following, last_observation)
-    return following
+        is_known[-1] = True
+    return Successors(
+        observations=following,
+        continues=np.append(np.diff(kept) == 1, False)[: len(kept)],
+        is_known=is_known,
+    )

@@ -17,6 +17,7 @@ from cogment_lab.store.database import Database
 from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.pending import split_last_observations
 from cogment_lab.store.rows import CONTEXT
+from cogment_lab.store.trial_data import keep_continuing
 
 __all__ = ["Transitions", "read_transitions"]
 
@@ -35,6 +36,8 @@ class Transitions:
         proposed_actions: ``(n, *shape)``, what the player wanted.
         is_intervention: ``(n,) bool``, whether the action is not the player's.
         ticks: ``(n,) int64``, the tick in its trial; a new trial begins where it does not grow.
+        continues: ``(n,) bool``, whether the next row is the next step of the same trial; never in the last
+            row, whose trial may go on in the next batch.
     """
 
     observations: Column
@@ -46,6 +49,7 @@ class Transitions:
     proposed_actions: Column
     is_intervention: npt.NDArray[np.bool_]
     ticks: npt.NDArray[np.int64]
+    continues: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -169,4 +173,5 @@ def _batches(rows: AgentRows, trials: _Trials, batch_size: int, *, is_last: bool
             proposed_actions=take_rows(proposed, indices),
             is_intervention=table["decided_by"][indices] != 0,
             ticks=table["tick"][indices].astype(np.int64),
+            continues=keep_continuing(~ends, indices),
         )

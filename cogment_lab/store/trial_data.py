@@ -14,7 +14,7 @@ from cogment_lab.errors import ConfigurationError
 from cogment_lab.store.columns import Column, concatenate_columns, set_last, take_rows
 from cogment_lab.trial.sample import Feedback
 
-__all__ = ["Timestamps", "TrialData", "concatenate"]
+__all__ = ["Successors", "Timestamps", "TrialData", "concatenate", "keep_continuing"]
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -25,6 +25,21 @@ class Timestamps(NamedTuple):
 
     t_shown: Ints
     t_acted: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Successors:
+    """What followed each of some rows, where that is not always the next row.
+
+    Attributes:
+        observations: ``(n, *shape)``, see :attr:`TrialData.next_observations`.
+        continues: ``(n,) bool``, see :attr:`TrialData.continues`.
+        is_known: ``(n,) bool``, see :attr:`TrialData.has_successor`.
+    """
+
+    observations: Column
+    continues: Bools
+    is_known: Bools
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,6 +74,8 @@ class TrialData:
         observed_ticks: ``(m,) int64``, the ticks whose observations were recorded: takeovers, and the tick
             after each.
         observed_observations: ``(m, *shape)``, their observations.
+        successors: What followed each row, in a choice of ticks or in several trials; ``None`` where that is
+            the next row, and ``last_observation`` after the last.
     """
 
     trial_id: str
@@ -81,8 +98,7 @@ class TrialData:
     last_observation: Any
     observed_ticks: Ints
     observed_observations: Column
-    following: Column = field(default=None, repr=False)
-    """What ``next_observations`` returns where it is not the observations shifted by one."""
+    successors: Successors | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -105,13 +121,39 @@ class TrialData:
         runs) it repeats the last row of ``observations``; nobody should learn from it, and
         ``TrialStore.transitions`` leaves it out.
         """
-        if self.following is not None or self.observations is None or not len(self):
-            return self.following if self.following is not None else self.observations
+        if self.successors is not None:
+            return self.successors.observations
+        if self.observations is None or not len(self):
+            return self.observations
         rows = np.minimum(np.arange(1, len(self) + 1), len(self) - 1)
         following = take_rows(self.observations, rows)
         if self.last_observation is not None:
             set_last(following, self.last_observation)
         return following
+
+    @cached_property
+    def continues(self) -> Bools:
+        """``(n,) bool``: whether the next row is the agent's next decision in the same trial.
+
+        Ticks do not tell: agents that take turns decide every other one.
+        """
+        if self.successors is not None:
+            return self.successors.continues
+        return np.arange(len(self)) < len(self) - 1
+
+    @cached_property
+    def has_successor(self) -> Bools:
+        """``(n,) bool``: whether ``next_observations`` is what followed, and not a repetition."""
+        if self.successors is not None:
+            return self.successors.is_known
+        flags = np.full(len(self), self.observations is not None)
+        flags[-1:] &= self.last_observation is not None
+        return flags
+
+
+def keep_continuing(continues: Bools, rows: npt.NDArray[np.intp]) -> Bools:
+    """Return which of the chosen rows (ascending) the next chosen one continues."""
+    return continues[rows] & np.append(np.diff(rows) == 1, False)[: len(rows)]
 
 
 def concatenate(parts: Sequence[TrialData]) -> TrialData:
@@ -164,5 +206,9 @@ def concatenate(parts: Sequence[TrialData]) -> TrialData:
         last_observation=parts[-1].last_observation,
         observed_ticks=array("observed_ticks"),
         observed_observations=column("observed_observations"),
-        following=column("next_observations"),
+        successors=Successors(
+            observations=column("next_observations"),
+            continues=array("continues"),
+            is_known=array("has_successor"),
+        ),
     )

@@ -69,8 +69,7 @@ class Sequences:
 
 def stretch_ends(data: TrialData) -> Bools:
     """Return ``(n,) bool``: after which rows another trial begins, or ticks are missing."""
-    follows = np.append(np.diff(data.ticks) == 1, False)
-    return ~follows | data.done
+    return ~data.continues | data.done
 
 
 def discounted_returns(data: TrialData, gamma: float = 1.0) -> Floats:

@@ -22,7 +22,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.store.query import select_rows
+from cogment_lab.store.query import with_successors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,9 +42,10 @@ _WRITES_ONE_ROW = {ReplayBuffer.add, DictReplayBuffer.add, TakeoverReplayBuffer.
 class TransitionBatch(Protocol):
     """What is read of a batch; :class:`cogment_lab.store.transitions.Transitions` is one.
 
-    Optional are ``ticks``, ``(n,) int64`` (without it, a trial ends where ``terminated`` or ``truncated``
-    says so), and ``infos``, the environment's info of each step, which goes into HER buffers with
-    ``copy_info_dict``.
+    Optional are ``continues``, ``(n,) bool``, whether the next row is the next step of the same trial
+    (without it, that is so where ``ticks``, ``(n,) int64``, grow by one, and without those, where neither
+    ``terminated`` nor ``truncated`` says otherwise), and ``infos``, the environment's info of each step,
+    which goes into HER buffers with ``copy_info_dict``.
     """
 
     @property
@@ -196,9 +197,7 @@ def _with_infos(trials: TrialQuery, rebuilt: Collection[str], rebuild: _Rebuild)
             yield from rebuild(data.trial_id)
         if data.observations is None:
             continue
-        is_known = np.ones(len(data), np.bool_)
-        is_known[-1] = data.last_observation is not None or bool(data.terminated[-1])
-        yield data if is_known.all() else select_rows(data, is_known)
+        yield with_successors(data)
 
 
 class _Rows:
@@ -230,9 +229,13 @@ class _Rows:
         self.index = first + np.arange(n_rows)[:, None]
 
         self.infos: list[dict[str, Any]] | None = getattr(batch, "infos", None)
-        goes_on = np.zeros(n, np.bool_)
-        goes_on[:-1] = self.dones[:-1] == 0 if ticks is None else np.diff(ticks) == 1
-        goes_on &= self.dones == 0
+        goes_on = self.dones == 0
+        continues = getattr(batch, "continues", None)
+        if continues is not None:
+            goes_on &= continues
+        elif ticks is not None:
+            goes_on[:-1] &= np.diff(ticks) == 1
+        goes_on[-1] = False
         self._treat_boundaries(buffer, goes_on)
         goes_on[self.index[-1]] = False
         breaks = ~goes_on & (self.dones == 0)
