@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.integrations.gymnasium.recording import as_store, default_store_path, versions
-from cogment_lab.integrations.gymnasium.seating import Seating
+from cogment_lab.integrations.gymnasium.seating import Seating, name_occupant
 
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
 from cogment_lab.trial.actions import action_copier
@@ -264,7 +264,7 @@ def run_trials(
         if is_own:
             stack.callback(env.close)
         seats = _seats(actors, agents, stack)
-        recorder = _open_recorder(env, env_id, seats, store, rate, spec)
+        recorder = _open_recorder(env, env_id, actors, store, rate, spec)
         if recorder is not None:
             stack.callback(recorder.close)
         roles: dict[str, Role] = {}
@@ -314,7 +314,7 @@ def _seats(actors: Mapping[str, Any], agents: list[str], stack: ExitStack) -> di
 def _open_recorder(
     env: Any,
     env_id: str,
-    seats: Mapping[str, Seat],
+    actors: Mapping[str, Any],
     store: Any,
     fps: float,
     spec: PettingZooSpec | None,
@@ -325,7 +325,7 @@ def _open_recorder(
 
     parameters: dict[str, Any] = {
         "fps": fps,
-        "actors": {agent: type(seat).__name__ for agent, seat in seats.items()},
+        "actors": {agent: name_occupant(actors[agent]) for agent in env.possible_agents},
     }
     if spec is not None:
         parameters["pettingzoo"] = {"kind": spec.kind, "id": spec.id, "kwargs": dict(spec.kwargs)}
@@ -337,7 +337,7 @@ def _open_recorder(
                 agent: AgentSpec(
                     observation_space=env.observation_space(agent), action_space=env.action_space(agent)
                 )
-                for agent in seats
+                for agent in env.possible_agents
             },
             record="full",
             env_spec=None,

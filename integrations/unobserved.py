@@ -55,13 +55,10 @@ def find_unobserved(
     trial_ids: Collection[str] | None = None,
 ) -> list[TrialInfo]:
     """Return those of the chosen trials that have steps without an observation."""
-    wanted = None if trial_ids is None else set(trial_ids)
     return [
         info
-        for info in store.trials(env_id=env_id, record="actions")
-        if agent in info.agents
-        and info.n_interventions < info.n_ticks
-        and (wanted is None or info.trial_id in wanted)
+        for info in store.trials(env_id=env_id, record="actions", trial_ids=trial_ids)
+        if agent in info.agents and info.n_interventions < info.n_ticks
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
+from cogment_lab.humans import SimulatedHuman
 
 
 def rock(observation: Any) -> int:
@@ -41,6 +42,18 @@ def test_each_agents_decisions_are_recorded(kind: str) -> None:
     assert data["player_0"].next_observations[0] == 1, "what the opponent did"
     expected = {"aec": [0, 2, 4, 6], "parallel": [0, 1, 2, 3]}[kind]
     np.testing.assert_array_equal(data["player_0"].ticks, expected)
+
+
+def test_whoever_played_is_found_by_name() -> None:
+    class Person(SimulatedHuman):
+        called = "web"  # as a seat on a page is
+
+    with cogment_lab.TrialStore(":memory:") as store:
+        actors = {"player_0": rock, "player_1": Person(paper)}
+        cogment_lab.run(make_env("aec"), actors, 1, seed=3, store=store)
+        assert len(store.query(actor="web", agent="player_0")) == 1
+        assert len(store.query(only="demonstrations", agent="player_1")) == 1
+        assert len(store.query(only="demonstrations", agent="player_0")) == 0
 
 
 def test_agents_whose_observations_share_memory_are_recorded_as_they_were() -> None:

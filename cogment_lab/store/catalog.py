@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,13 @@ class TrialCatalog:
         record: RecordMode | None = None,
         limit: int | None = None,
         newest_first: bool = False,
+        trial_ids: Collection[str] | None = None,
+        without: Collection[str] = (),
     ) -> Iterator[TrialInfo]:
-        """Yield the trials that match, in the order in which they started; see ``TrialStore.trials``."""
+        """Yield the trials that match, in the order in which they started; see ``TrialStore.trials``.
+
+        Of those ``trial_ids`` only, if they are given, and without the others, of which only names are read.
+        """
         conditions: list[str] = ["1"]
         parameters: list[Any] = []
 
@@ -112,13 +117,15 @@ class TrialCatalog:
             demand("total_reward >= ?", min_return)
         if since is not None:
             demand("started >= ?", since)
+        if trial_ids is not None:
+            demand("id IN (SELECT value FROM json_each(?))", json.dumps(self.row_ids(trial_ids)))
         direction = "DESC" if newest_first else "ASC"
         found = self._database.query(
-            f"SELECT id FROM trials WHERE {' AND '.join(conditions)}"
+            f"SELECT id, trial_id FROM trials WHERE {' AND '.join(conditions)}"
             f" ORDER BY started {direction}, id {direction}",
             tuple(parameters),
         )
-        ids = array("q", [row[0] for row in found])
+        ids = array("q", [row[0] for row in found if row[1] not in without])
         left = len(ids) if limit is None else limit
         for start in range(0, len(ids), _PAGE):
             for info in self._infos(ids[start : start + _PAGE]):
@@ -151,9 +158,9 @@ class TrialCatalog:
         return found[-1]
 
     def row_ids(self, trial_ids: Iterable[str]) -> list[int]:
-        """Return the row ids of those trials that are there."""
+        """Return the row ids of those trials that are there; one name alone is one trial."""
         found: list[int] = []
-        names = list(trial_ids)
+        names = [trial_ids] if isinstance(trial_ids, str) else list(trial_ids)
         for start in range(0, len(names), _PAGE):
             page = names[start : start + _PAGE]
             sql = f"SELECT id FROM trials WHERE trial_id IN ({_marks(page)}) ORDER BY started, id"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cogment_lab.errors import ConfigurationError, CorruptStoreError, TrialStateError
 from cogment_lab.store.columns import take_rows
+from cogment_lab.store.labels import LabelKind
 from cogment_lab.store.stream_spec import AgentSpec
 from cogment_lab.store.trial_data import Successors, TrialData, concatenate, keep_continuing
 
@@ -161,6 +162,7 @@ def query_trials(
     only: Only | None,
     labelled: bool | str | None,
     trial_ids: Collection[str] | None,
+    without: Collection[str],
     since: float | None,
     damaged: Literal["raise", "skip"],
 ) -> TrialQuery:
@@ -169,18 +171,29 @@ def query_trials(
         raise ConfigurationError(f"only={only!r} is unknown; choose {', '.join(map(repr, get_args(Only)))}")
     if damaged not in ("raise", "skip"):
         raise ConfigurationError(f"damaged={damaged!r} is unknown; choose 'raise' or 'skip'")
-    wanted = None if trial_ids is None else {store.info(trial_id).trial_id for trial_id in trial_ids}
+    if isinstance(trial_ids, str):
+        trial_ids = [trial_ids]
+    for trial_id in trial_ids or ():
+        if trial_id not in store:
+            store.info(trial_id)
     with_labels = None if labelled is None else _labelled_trials(store, labelled)
     given = {
         "env": env, "properties": properties, "actor": actor, "agent": agent, "min_return": min_return,
-        "only": only, "labelled": labelled, "trial_ids": trial_ids, "since": since,
+        "only": only, "labelled": labelled, "trial_ids": trial_ids, "without": without or None,
+        "since": since,
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None}
     chosen = []
-    for info in store.trials(env_id=env, properties=properties, min_return=min_return, since=since):
-        if wanted is not None and info.trial_id not in wanted:
-            continue
-        if info.state == "RUNNING" and wanted is not None:
+    found = store.trials(
+        env_id=env,
+        properties=properties,
+        min_return=min_return,
+        since=since,
+        trial_ids=trial_ids,
+        without=without,
+    )
+    for info in found:
+        if info.state == "RUNNING" and trial_ids is not None:
             raise TrialStateError(
                 f"trial {info.trial_id!r} still runs: end it, or close its environment, or leave it out of "
                 "trial_ids"
@@ -189,7 +202,7 @@ def query_trials(
             info.state == "RUNNING"
             or agent not in info.agents
             or (actor is not None and not _has_actor(info, actor))
-            or (only == "demonstrations" and not _is_demonstration(info))
+            or (only == "demonstrations" and not _is_demonstration(info, agent))
             or (only == "interventions" and not info.n_interventions)
             or (with_labels is not None and (info.trial_id in with_labels) is (labelled is False))
         ):
@@ -237,14 +250,18 @@ def _has_actor(info: TrialInfo, actor: str) -> bool:
     return actor == info.user_id or actor in dict(info.parameters.get("actors", {})).values()
 
 
-def _is_demonstration(info: TrialInfo) -> bool:
-    """Return whether the trial was collected as one, or a person played it."""
-    return (
-        info.properties.get("purpose") == "demonstration"
-        or dict(info.parameters.get("actors", {})).get("player") == "web"
+def _is_demonstration(info: TrialInfo, agent: str) -> bool:
+    """Return whether the trial was collected as one, or a person played the agent."""
+    actors = dict(info.parameters.get("actors", {}))
+    return info.properties.get("purpose") == "demonstration" or "web" in (
+        actors.get("player"),
+        actors.get(agent),
     )
 
 
 def _labelled_trials(store: TrialStore, labelled: bool | str) -> set[str]:
     kind = labelled if isinstance(labelled, str) else None
+    if kind is not None and kind not in get_args(LabelKind):
+        kinds = ", ".join(map(repr, get_args(LabelKind)))
+        raise ConfigurationError(f"labelled={kind!r} is no kind of label; choose {kinds}, True or False")
     return {label.trial_id for label in store.labels if kind is None or label.kind == kind}

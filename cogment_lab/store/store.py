@@ -166,6 +166,8 @@ class TrialStore:
         record: RecordMode | None = None,
         limit: int | None = None,
         newest_first: bool = False,
+        trial_ids: Collection[str] | None = None,
+        without: Collection[str] = (),
     ) -> Iterator[TrialInfo]:
         """Yield the trials that match all arguments, in the order in which they started.
 
@@ -179,6 +181,8 @@ class TrialStore:
             record: What was recorded: ``full``, ``actions`` or ``interventions``.
             limit: Most trials to yield.
             newest_first: The other way round.
+            trial_ids: Of these only.
+            without: Not these; a set of names is quickly left out.
         """
         yield from self._catalog.trials(
             env_id=env_id,
@@ -190,6 +194,8 @@ class TrialStore:
             record=record,
             limit=limit,
             newest_first=newest_first,
+            trial_ids=trial_ids,
+            without=without,
         )
 
     def info(self, trial_id: str) -> TrialInfo:
@@ -239,6 +245,7 @@ class TrialStore:
 
         Raises:
             CorruptStoreError: ticks cannot be decoded; ``trial_ids`` can leave out the trials it names.
+            TrialNotFoundError: one of ``trial_ids`` is not there.
         """
         if batch_size < 1:
             raise ConfigurationError(f"batch_size={batch_size} must be at least 1")
@@ -263,6 +270,7 @@ class TrialStore:
         only: Only | None = None,
         labelled: bool | str | None = None,
         trial_ids: Collection[str] | None = None,
+        without: Collection[str] = (),
         since: float | None = None,
         damaged: Literal["raise", "skip"] = "raise",
     ) -> TrialQuery:
@@ -271,7 +279,8 @@ class TrialStore:
         Args:
             env: The environment's name.
             properties: Each must be among the trial's.
-            actor: Somebody who took part: a user id, ``"web"``, or the class of a seat or policy.
+            actor: Somebody who took part: a user id, ``"web"`` (a person at a page), or the class of a seat
+                or policy.
             agent: Whose ticks.
             min_return: Least total reward.
             only: ``"interventions"`` and ``"autonomous"`` are the ticks that a teacher, or the player,
@@ -279,6 +288,7 @@ class TrialStore:
                 played.
             labelled: With a label of that kind, with any (``True``), or without (``False``).
             trial_ids: These trials only; all must be over.
+            without: Not these trials; a set of those that are known already is quickly left out.
             since: Earliest start, unix seconds.
             damaged: ``"skip"`` leaves out trials that cannot be decoded; the query's ``skipped`` names them.
 
@@ -297,6 +307,7 @@ class TrialStore:
             only=only,
             labelled=labelled,
             trial_ids=trial_ids,
+            without=without,
             since=since,
             damaged=damaged,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -75,9 +76,16 @@ def read_transitions(
     batch_size: int,
 ) -> Iterator[Transitions]:
     """Yield the transitions of an agent; see ``TrialStore.transitions``."""
-    selected = None if trial_ids is None else np.array(sorted(catalog.row_ids(trial_ids)), np.int64)
+    selected = None
+    if trial_ids is not None:
+        names = [trial_ids] if isinstance(trial_ids, str) else trial_ids
+        found = catalog.row_ids(names)
+        if len(found) < len(set(names)):
+            for name in names:
+                catalog.row_id(name)
+        selected = np.array(sorted(found), np.int64)
     for stream in catalog.streams(env_id):
-        if agent not in stream.layouts:
+        if agent not in stream.layouts or (selected is not None and stream.id not in selected >> TRIAL_BITS):
             continue
         position = tuple(stream.layouts).index(agent)
         layout = stream.layouts[agent]
@@ -104,13 +112,14 @@ def _select(
     selected: npt.NDArray[np.int64] | None,
 ) -> _Trials:
     first = stream.id << TRIAL_BITS
-    found = database.query(
-        "SELECT id, state, last_observations, trial_id FROM trials WHERE id BETWEEN ? AND ? ORDER BY id",
-        (first, first + (1 << TRIAL_BITS) - 1),
-    )
-    if selected is not None:
-        wanted = set(selected[np.searchsorted(selected, first) :].tolist())
-        found = [row for row in found if row[0] in wanted]
+    columns, bounds = "id, state, last_observations, trial_id", (first, first + (1 << TRIAL_BITS) - 1)
+    if selected is None:
+        sql = f"SELECT {columns} FROM trials WHERE id BETWEEN ? AND ? ORDER BY id"
+        found = database.query(sql, bounds)
+    else:
+        low, high = np.searchsorted(selected, bounds)
+        sql = f"SELECT {columns} FROM trials WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        found = database.query(sql, (json.dumps(selected[low:high].tolist()),))
     over = {state: catalog.is_over(stream, state) for state in {row[1] for row in found}}
     last: list[bytes | None] = []
     for _, _, packed, trial_id in found:

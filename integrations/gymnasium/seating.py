@@ -16,7 +16,7 @@ from cogment_lab.trial.seat import Seat, Seats
 if TYPE_CHECKING:
     from cogment_lab.humans import WebUI
 
-__all__ = ["Seating"]
+__all__ = ["Seating", "name_occupant"]
 
 _SEAT_METHODS = ("attach", "poll", "act", "watch", "detach")
 
@@ -67,7 +67,7 @@ class Seating:
 
     def describe(self) -> dict[str, str]:
         """Return who sits where, for the record."""
-        return {role: "web" if _is_web(each) else type(each).__name__ for role, each in self._occupants()}
+        return {role: name_occupant(each) for role, each in self._occupants()}
 
     def seats(self, env: gym.Env[Any, Any], store: Path | None = None) -> Seats:
         """Make (or return) the seats.
@@ -138,6 +138,11 @@ class Seating:
         self.player, self.teacher, self.evaluators, self.observers, self.announce = state
         self._own_ui = self._store = None
         self._seated = Seats()
+
+
+def name_occupant(occupant: Any) -> str:
+    """Return what records call whoever takes part: ``"web"`` for a person at a page, or a class."""
+    return "web" if _is_web(occupant) else str(getattr(occupant, "called", type(occupant).__name__))
 
 
 def _is_web(occupant: Any) -> bool:

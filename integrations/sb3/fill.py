@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -9,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.integrations.sb3.actions import ActionEncoder
-from cogment_lab.integrations.sb3.fitting import Observations, check_numbers, fit_actions, fit_observations
+from cogment_lab.integrations.sb3.fitting import (
+    NotANumberError,
+    Observations,
+    check_numbers,
+    fit_actions,
+    fit_observations,
+)
 from cogment_lab.integrations.sb3.replay_buffers import TakeoverReplayBuffer, holds_takeovers
 from cogment_lab.integrations.unobserved import (
     Unobserved,
@@ -21,13 +28,13 @@ from cogment_lab.integrations.unobserved import (
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from cogment_lab.errors import ConfigurationError
-from cogment_lab.store.query import with_successors
+from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.store.query import TrialQuery, with_successors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cogment_lab.store import TrialData, TrialQuery, TrialStore
+    from cogment_lab.store import TrialData, TrialStore
 
     _Rebuild: TypeAlias = Callable[[str], Iterator[TrialData]]
 
@@ -149,7 +156,32 @@ def fill_replay_buffer(
         batches = _in_turn(store, names, agent, batch_size, rebuilt, rebuild)
     else:
         batches = store.transitions(env_id=env_id, agent=agent, trial_ids=trial_ids, batch_size=batch_size)
-    return write_transitions(buffer, batches, actions=actions)
+    try:
+        added = write_transitions(buffer, batches, actions=actions)
+    except NotANumberError as error:
+        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids, damaged="skip")
+        raise WrongBufferError(f"{error}. NaN is in {_name_trials_with_nan(chosen)}") from error
+    if not added and not lacking:
+        asked = {"env_id": env_id, "agent": agent, "trial_ids": trial_ids}
+        nothing = TrialQuery(store=store, agent=agent, infos=(), asked=asked)
+        warnings.warn(
+            f"no step of {store!r} was added to the replay buffer: {nothing.explain()}", stacklevel=2
+        )
+    return added
+
+
+def _name_trials_with_nan(trials: TrialQuery) -> str:
+    """Return the ids of up to five trials: rows of a batch do not tell whose they are."""
+    found: list[str] = []
+    for data in trials:
+        try:
+            for name in ("observations", "next_observations", "rewards"):
+                check_numbers(getattr(data, name), name, None)
+        except NotANumberError:
+            found.append(repr(data.trial_id))
+            if len(found) > 5:
+                return f"{', '.join(found[:5])}, ..."
+    return ", ".join(found) or "none that is over"
 
 
 def write_transitions(

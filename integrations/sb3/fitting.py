@@ -11,10 +11,14 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from cogment_lab.errors import WrongBufferError
 
-__all__ = ["Observations", "check_numbers", "fit_actions", "fit_observations"]
+__all__ = ["NotANumberError", "Observations", "check_numbers", "fit_actions", "fit_observations"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Observations: TypeAlias = "Array | dict[str, Array]"
+
+
+class NotANumberError(WrongBufferError):
+    """NaN is among what was to be stored."""
 
 
 def fit_observations(buffer: ReplayBuffer, observations: Any) -> Observations:
@@ -103,7 +107,7 @@ def check_numbers(values: Any, what: str, ticks: npt.NDArray[np.int64] | None) -
     """Check that no value is NaN; ``ticks``, ``(n,)``, name the place.
 
     Raises:
-        WrongBufferError: some are.
+        NotANumberError: some are.
     """
     if isinstance(values, dict):
         for key, part in values.items():
@@ -112,7 +116,7 @@ def check_numbers(values: Any, what: str, ticks: npt.NDArray[np.int64] | None) -
         bad = np.flatnonzero(np.isnan(values.reshape(len(values), -1)).any(1))
         if len(bad):
             where = f"row {bad[0]}" if ticks is None else f"tick {ticks[bad[0]]} of its trial"
-            raise WrongBufferError(
+            raise NotANumberError(
                 f"{len(bad)} of {len(values)} stored {what} hold NaN, the first at {where}: a network would "
                 "learn NaN from them. Leave those trials out with trial_ids=, and repair the environment"
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch as th
@@ -20,11 +21,8 @@ from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from cogment_lab.errors import ConfigurationError
+from cogment_lab.errors import CogmentLabError, ConfigurationError, StoreError
 from cogment_lab.store import TrialStore
-
-if TYPE_CHECKING:
-    from cogment_lab.store import TrialInfo
 
 __all__ = [
     "MixedDictReplayBuffer",
@@ -35,6 +33,7 @@ __all__ = [
 ]
 
 Schedule = Callable[[int], float]
+_LOG = logging.getLogger("cogment_lab")
 
 
 class _Mixes(ReplayBuffer):
@@ -42,6 +41,9 @@ class _Mixes(ReplayBuffer):
 
     stored: ReplayBuffer
     """The stored steps, which never make way for the learner's own."""
+
+    refused: dict[str, str]
+    """Trials that ended while learning went on and cannot be learned from, by id: why."""
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class _Mixes(ReplayBuffer):
         self.stored_actions: Literal["executed", "proposed"] = actions
         self.stored = self._make_stored(stored_size)
         self.steps = 0
+        self.refused: dict[str, str] = {}
         self._taken: set[str] = set()
         self.refresh()
 
@@ -103,7 +106,7 @@ class _Mixes(ReplayBuffer):
         super().add(*args, **kwargs)
         before, self.steps = self.steps, self.steps + self.n_envs
         if self.refresh_every and before // self.refresh_every != self.steps // self.refresh_every:
-            self.refresh()
+            self._look()
 
     def refresh(self) -> int:
         """Take in trials that have ended since; return how many steps that are.
@@ -112,13 +115,35 @@ class _Mixes(ReplayBuffer):
             WrongBufferError: they are of other spaces.
             CorruptStoreError: their ticks cannot be decoded.
         """
-        new: list[TrialInfo] = [
-            info for info in self.store.query(**self.query).infos if info.trial_id not in self._taken
-        ]
-        if not new:
+        return self._take(self.store.query(**self._new()).trial_ids)
+
+    def _new(self) -> dict[str, Any]:
+        """Return the query without the trials that are known already."""
+        known = self._taken | self.refused.keys() | set(self.query.get("without", ()))
+        return {**self.query, "without": known}
+
+    def _look(self) -> None:
+        """Take in what has ended, in the midst of learning: what cannot be learned from does not stop it."""
+        try:
+            names = self.store.query(**self._new()).trial_ids
+        except ConfigurationError:  # they are of several spaces, of which some are not the learner's
+            chosen = {"without": self._new()["without"], "trial_ids": self.query.get("trial_ids")}
+            over = [info.trial_id for info in self.store.trials(**chosen) if info.state != "RUNNING"]
+            names = [name for name in over if len(self.store.query(**{**self.query, "trial_ids": [name]}))]
+        except StoreError as error:
+            _LOG.warning("the store is read again in %d steps, not now: %s", self.refresh_every, error)
+            return
+        for name in names:
+            try:
+                self._take([name])
+            except CogmentLabError as error:
+                self.refused[name] = str(error)
+                _LOG.warning("trial %r is not learned from, and learning goes on: %s", name, error)
+
+    def _take(self, names: list[str]) -> int:
+        if not names:
             return 0
         agent = self.query.get("agent", "gym")
-        names = [info.trial_id for info in new]
         if self.query.get("only") in ("interventions", "autonomous"):
             chosen = self.store.query(**{**self.query, "trial_ids": names})
             parts = chosen_steps(chosen, unobserved=self.unobserved)
@@ -158,7 +183,8 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
     """A replay buffer whose batches hold stored steps beside the learner's own (RLPD, arXiv:2302.02948).
 
     The store is read again while learning goes on, so that trials which people finish elsewhere are learned
-    from without a stop. Stored steps never make way for the learner's own: they lie in :attr:`stored`.
+    from without a stop; one of them that cannot be (damaged, NaN, other spaces) is logged, and named in
+    :attr:`refused`. Stored steps never make way for the learner's own: they lie in :attr:`stored`.
 
     Args:
         buffer_size: As in Stable-Baselines3, like every argument not named here.
@@ -169,7 +195,8 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
         store: The store, or its path.
         ratio: Share of stored steps in each batch, or ``schedule(steps) -> share`` of the environment steps
             so far; while the store has given nothing, all are the learner's.
-        query: Chooses trials, as ``TrialStore.query``; name the environment in a store of several.
+        query: Chooses trials, as ``TrialStore.query``; name the environment in a store of several, and where
+            the learner records into the same store, what is not its own (``{"only": "demonstrations"}``).
         stored_size: Most stored steps; the oldest make way.
         refresh_every: Environment steps between two looks into the store; 0 for none.
         actions: ``"executed"`` or ``"proposed"`` ones of the store.

@@ -8,10 +8,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from cogment_lab.integrations.gymnasium.recording import default_store_path
+from cogment_lab.integrations.gymnasium.seating import Seating
 
 import cogment_lab
 from cogment_lab.errors import EnvironmentCrashedError
 from cogment_lab.humans import SimulatedEvaluator, SimulatedHuman
+from cogment_lab.humans.web.seat import WebSeat
 
 
 def play(env: gym.Env[Any, Any], actions: list[Any], seed: int | None = 1) -> None:
@@ -233,3 +235,8 @@ def test_discarded_and_repeated_demonstrations_are_deleted() -> None:
     assert seeds[0] != seeds[1] == seeds[2]
     with cogment_lab.TrialStore("demos.db") as store:
         assert [info.trial_id for info in store.trials()] == [kept]
+
+
+def test_records_call_whoever_sits_at_a_page_the_same() -> None:
+    seat = WebSeat(Path("somewhere"), "anna", "player")
+    assert Seating(player=seat, teacher="web").describe() == {"player": "web", "teacher": "web"}

@@ -18,7 +18,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 import cogment_lab
-from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.errors import ConfigurationError, TrialNotFoundError, WrongBufferError
 from cogment_lab.humans import SimulatedHuman
 
 OBSERVATIONS = gym.spaces.Box(-np.inf, np.inf, (2,))
@@ -33,6 +33,9 @@ class FakeStore:
         self.batches = batches
 
     def trials(self, **selection):
+        return []
+
+    def query(self, **selection):
         return []
 
     def transitions(self, **selection):
@@ -88,9 +91,9 @@ def test_proposed_actions_can_be_asked_for():
 
 
 def test_the_selection_reaches_the_store():
-    store = FakeStore()
+    store = FakeStore(trials([2]))
     buffer = ReplayBuffer(10, OBSERVATIONS, ACTIONS)
-    assert fill_replay_buffer(buffer, store, env_id="X-v0", trial_ids=["a"], agent="left") == 0
+    assert fill_replay_buffer(buffer, store, env_id="X-v0", trial_ids=["a"], agent="left") == 2
     assert store.selection.pop("batch_size") > 0
     assert store.selection == {"env_id": "X-v0", "trial_ids": ["a"], "agent": "left"}
 
@@ -295,3 +298,30 @@ def test_nan_is_refused_and_its_place_named():
     with pytest.raises(WrongBufferError, match="1 of 7 stored observations hold NaN, the first at tick 2"):
         fill_replay_buffer(buffer, FakeStore(batch))
     assert buffer.size() == 0
+
+
+def test_trials_with_nan_are_named(tmp_path):
+    class Broken(gym.ObservationWrapper):
+        def observation(self, observation):
+            return observation * np.float32(np.nan)
+
+    store = cogment_lab.TrialStore(tmp_path / "nan.db")
+    act = lambda observation: np.zeros(1, np.float32)  # noqa: E731
+    cogment_lab.run("Pendulum-v1", act, store=store, max_episode_steps=5)
+    (broken,) = cogment_lab.run(Broken(gym.make("Pendulum-v1", max_episode_steps=5)), act, store=store)
+    spec = gym.make("Pendulum-v1")
+    buffer = ReplayBuffer(100, spec.observation_space, spec.action_space, device="cpu")
+    with pytest.raises(WrongBufferError, match=rf"NaN is in '{broken}'$"):
+        fill_replay_buffer(buffer, store)
+
+
+def test_a_choice_without_steps_is_no_silence(tmp_path):
+    store = cogment_lab.TrialStore(tmp_path / "few.db")
+    (only,) = cogment_lab.run("Pendulum-v1", lambda observation: np.zeros(1, np.float32), store=store)
+    spec = gym.make("Pendulum-v1")
+    buffer = ReplayBuffer(300, spec.observation_space, spec.action_space, device="cpu")
+    with pytest.warns(UserWarning, match=r"environments Pendulum-v1 .* asked for was env_id='Pendulum'"):
+        assert fill_replay_buffer(buffer, store, env_id="Pendulum") == 0
+    with pytest.raises(TrialNotFoundError, match="no trial 'typo'"):
+        fill_replay_buffer(buffer, store, trial_ids=["typo"])
+    assert fill_replay_buffer(buffer, store, trial_ids=only) == 200, "one name alone is one trial"

@@ -1,5 +1,7 @@
 """Batches of the learner's own and of stored steps, while the store grows."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,56 @@ def test_a_learner_picks_up_trials_that_end_meanwhile() -> None:
     model.load_replay_buffer("buffer.pkl")
     again: Any = model.replay_buffer
     assert again.stored.size() == 60 and again.refresh() == 0
+
+
+class _Nan(gym.ObservationWrapper):
+    def observation(self, observation: Any) -> Any:
+        return observation * np.float32(np.nan)
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("nan", "hold NaN"), ("spaces", "another environment"), ("damaged", "cannot be read")],
+)
+def test_a_trial_that_cannot_be_learned_from_stops_nobody(
+    what: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    buffer = make_buffer(refresh_every=5)
+    if what == "nan":
+        env = _Nan(gym.make("Pendulum-v1", max_episode_steps=30))
+        cogment_lab.run(env, lambda observation: np.zeros(1, np.float32), store="demos.db")
+    elif what == "spaces":
+        cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store="demos.db")
+    else:
+        demonstrate(seed=5)
+        with contextlib.closing(sqlite3.connect("demos.db")) as damaged, damaged:
+            damaged.execute("UPDATE chunks SET checksum = checksum + 1")
+    demonstrate()
+    add(buffer, 5)
+    assert buffer.stored.size() == 30 and not np.isnan(buffer.stored.observations[:30]).any()
+    ((name, why),) = buffer.refused.items()
+    assert reason in why
+    assert f"trial {name!r} is not learned from, and learning goes on" in caplog.text
+    caplog.clear()
+    add(buffer, 10)
+    assert not caplog.text, "it is said once"
+
+
+def test_trials_that_are_known_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    demonstrate(3)
+    buffer = make_buffer()
+    asked: list[Any] = []
+    query = cogment_lab.TrialStore.query
+
+    def remember(store: cogment_lab.TrialStore, **options: Any) -> Any:
+        asked.append(options)
+        return query(store, **options)
+
+    monkeypatch.setattr(cogment_lab.TrialStore, "query", remember)
+    assert buffer.refresh() == 0
+    assert [len(options["without"]) for options in asked] == [3]
+    demonstrate(1, seed=9)
+    assert buffer.refresh() == 30
 
 
 def test_only_takeovers_can_be_mixed_in() -> None:

@@ -37,6 +37,8 @@ def test_trials_are_chosen_by_what_is_known_of_them(filled: TrialStore) -> None:
     assert filled.query(actor="ann").trial_ids == ["demo"]
     assert filled.query(only="demonstrations").trial_ids == ["demo"]
     assert filled.query(trial_ids=["long", "plain"]).trial_ids == ["plain", "long"]
+    assert filled.query(trial_ids="long").trial_ids == ["long"]
+    assert filled.query(without={"plain", "demo"}).trial_ids == ["helped", "long"]
     assert len(filled.query(env="other")) == 0
 
 
@@ -46,6 +48,8 @@ def test_labels_choose_trials(filled: TrialStore) -> None:
     assert filled.query(labelled=True).trial_ids == ["plain", "long"]
     assert filled.query(labelled="note").trial_ids == ["long"]
     assert filled.query(labelled=False).trial_ids == ["helped", "demo"]
+    with pytest.raises(ConfigurationError, match="labelled='raiting' is no kind of label"):
+        filled.query(labelled="raiting")
 
 
 def test_only_the_steps_asked_for_are_read_with_their_own_successors(filled: TrialStore) -> None:

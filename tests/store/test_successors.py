@@ -1,4 +1,4 @@
-"""What followed each step, where that is not the next row: chosen ticks, joined trials, agents that take turns."""
+"""What followed each step where that is not the next row: chosen ticks, joined trials, turns."""
 
 from collections.abc import Iterator
 from pathlib import Path

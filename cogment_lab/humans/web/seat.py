@@ -63,6 +63,8 @@ class WebSeat:
 
     wants_frames = True
     watches = True
+    called = "web"
+    """What records call whoever sits here."""
 
     def __init__(
         self,
