@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
-from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
+from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import action_distribution, least_value, values_of
 from stable_baselines3.common.policies import BasePolicy
@@ -57,7 +57,7 @@ class AWAC(OfflineActorCritic):
             targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
         values = values_of(self.critic, batch.observations, batch.actions)
         critic_loss = F.mse_loss(values, targets.expand_as(values))
-        step(self.critic.optimizer, critic_loss)
+        self.critic_descent.step(critic_loss)
 
         # maximise E_{s,a~D}[log pi(a|s) exp(A(s,a) / lambda)]  (13), A(s,a) = Q(s,a) - E_{a~pi}[Q(s,a)]
         distribution = action_distribution(self.actor, batch.observations)
@@ -67,7 +67,7 @@ class AWAC(OfflineActorCritic):
             advantage = advantage - least_value(self.critic, batch.observations, own)
             weights = (advantage / self.temperature).exp().clamp(max=self.max_weight)
         actor_loss = -(weights * distribution.log_prob(batch.actions)).mean()
-        step(self.actor.optimizer, actor_loss)
+        self.actor_descent.step(actor_loss)
 
         self._update_target()
         return {"critic_loss": critic_loss, "actor_loss": actor_loss, "weight": weights.mean()}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch as th
+from cogment_lab.algorithms.descent import Descent
 from cogment_lab.algorithms.offline import OfflineAlgorithm
-from cogment_lab.algorithms.offline_actor_critic import step
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import action_distribution
 from gymnasium import spaces
@@ -82,10 +82,13 @@ class BC(OfflineAlgorithm):
             raise ConfigurationError(f"policy={policy_name!r} is unknown: choose {', '.join(aliases)}")
         return aliases[policy_name]
 
+    def _setup_networks(self) -> None:
+        self.descent = Descent(self.optimizers()[0])
+
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Make one step towards the actions of a batch."""
         loss = self.loss(batch)
-        step(self.optimizers()[0], loss)
+        self.descent.step(loss)
         return {"actor_loss": loss}
 
     def loss(self, batch: OfflineBatch) -> th.Tensor:
@@ -112,6 +115,9 @@ class BC(OfflineAlgorithm):
             return [self.policy.optimizer]
         actor: Any = self.policy.actor
         return [actor.optimizer]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "descent"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         is_one = isinstance(self.policy, ActorCriticPolicy)

@@ -6,20 +6,19 @@ import math
 
 import torch as th
 from cogment_lab.algorithms.offline_batches import OfflineBatch
-from cogment_lab.algorithms.offline_networks import Gaussian
+from cogment_lab.algorithms.offline_networks import Gaussian, SquashedGaussian, values_of
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
-from stable_baselines3.sac.policies import Actor as SACActor
-from stable_baselines3.td3.policies import Actor as TD3Actor
 
 __all__ = ["conservative_gap", "log_mean_exp_values"]
 
 
 def conservative_gap(
     critic: ContinuousCritic,
-    actor: SACActor | TD3Actor,
     batch: OfflineBatch,
     values: th.Tensor,
+    here: SquashedGaussian | Gaussian,
+    there: SquashedGaussian | Gaussian,
     *,
     floor: bool,
     n_actions: int = 4,
@@ -37,22 +36,23 @@ def conservative_gap(
 
     Args:
         critic: Whose values; each of its networks is regularised.
-        actor: Samples actions; TD3's gets noise of 0.2.
         batch: The data.
         values: ``critic(batch.observations, batch.actions)``, ``(n, n_critics)``.
+        here: The policy at ``s`` (:func:`policy_of`).
+        there: The policy at ``s'``.
         floor: Cal-QL's rather than CQL's.
         n_actions: Actions of each of the three kinds per state.
     """
     n, dimensions = batch.actions.shape
-    repeated = _repeat(batch.observations, n_actions)
     with th.no_grad():
         uniform = th.rand(n * n_actions, dimensions, device=batch.actions.device) * 2.0 - 1.0
         uniform_density = th.full((n * n_actions, 1), -dimensions * math.log(2.0), device=uniform.device)
-        here, here_density = _sample(actor, repeated)
-        there, there_density = _sample(actor, _repeat(batch.next_observations, n_actions))
-    candidates = th.cat([uniform, here, there])
+        actions_here, here_density = here.draw(n_actions)
+        actions_there, there_density = there.draw(n_actions)
+    candidates = th.cat([uniform, actions_here, actions_there])
     log_densities = th.cat([uniform_density, here_density, there_density])
-    of_candidates = th.cat(critic(_stack(repeated, 3), candidates), dim=1)
+    repeated = _stack(_repeat(batch.observations, n_actions), 3)
+    of_candidates = values_of(critic, repeated, candidates)
     if floor:
         returns = batch.returns.repeat_interleave(n_actions, dim=0)
         lowest = th.cat([th.full_like(returns, -th.inf), returns, returns])
@@ -70,17 +70,6 @@ def log_mean_exp_values(weighted: th.Tensor, n_actions: int) -> th.Tensor:
     """
     by_state = weighted.reshape(3, -1, n_actions, weighted.shape[1])
     return by_state.logsumexp(dim=(0, 2)) - math.log(3 * n_actions)
-
-
-def _sample(actor: SACActor | TD3Actor, observations: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-    """Return actions and the logarithm of their densities ``(n, 1)``."""
-    if isinstance(actor, SACActor):
-        actions, log_densities = actor.action_log_prob(observations)
-        return actions, log_densities.reshape(-1, 1)
-    mean = actor(observations)
-    around = Gaussian(mean, th.full_like(mean, 0.2))
-    actions = around.sample()
-    return actions, around.log_prob(actions)
 
 
 def _repeat(observations: PyTorchObs, times: int) -> PyTorchObs:

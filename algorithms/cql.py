@@ -11,10 +11,11 @@ from typing import Any
 
 import torch as th
 from cogment_lab.algorithms.conservative import conservative_gap
-from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
+from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic
 from cogment_lab.algorithms.offline_batches import OfflineBatch
-from cogment_lab.algorithms.offline_networks import least_value, values_of
+from cogment_lab.algorithms.offline_networks import SquashedGaussian, least_value, values_of
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch.nn import functional as F
 
 from cogment_lab.errors import ConfigurationError
@@ -64,29 +65,29 @@ class CQL(OfflineActorCritic):
 
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Make SAC's steps, with the regulariser in the critics' (4)."""
-        actions, log_probs = self.actor.action_log_prob(batch.observations)
-        log_probs = log_probs.reshape(-1, 1)
+        policy = self._policy(batch.observations)
+        actions, log_probs = policy.draw()
         target_entropy = -float(actions.shape[1])
         temperature = self.log_ent_coef.detach().exp()
-        step(
-            self.ent_coef_optimizer,
-            -(self.log_ent_coef * (log_probs.detach() + target_entropy)).mean(),
-        )
+        # The gradient of -log_ent_coef (log pi(a|s) + target_entropy).
+        self.log_ent_coef.grad = -(log_probs.detach() + target_entropy).mean(dim=0)
+        self.ent_coef_optimizer.step()
         # The critic first: the actor's graph does not go through what is changed here.
         with th.no_grad():
-            following, _ = self.actor.action_log_prob(batch.next_observations)
+            following_policy = self._policy(batch.next_observations)
+            following, _ = following_policy.draw()
             after = least_value(self.critic_target, batch.next_observations, following)
             targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
         values = values_of(self.critic, batch.observations, batch.actions)
         # min_Q alpha (E[log sum_a exp Q(s,a)] - E_D[Q(s,a)]) + 1/2 E[(Q - B^pi Q)^2]  (4)
         gap = conservative_gap(
-            self.critic, self.actor, batch, values, floor=self.floor, n_actions=self.n_actions
+            self.critic, batch, values, policy, following_policy, floor=self.floor, n_actions=self.n_actions
         )
         td_loss = 0.5 * F.mse_loss(values, targets.expand_as(values), reduction="none").mean(dim=0).sum()
-        step(self.critic.optimizer, td_loss + self.conservatism * gap)
+        self.critic_descent.step(td_loss + self.conservatism * gap)
 
         actor_loss = (temperature * log_probs - least_value(self.critic, batch.observations, actions)).mean()
-        step(self.actor.optimizer, actor_loss)
+        self.actor_descent.step(actor_loss)
         self._update_target()
         return {
             "critic_loss": td_loss,
@@ -94,6 +95,9 @@ class CQL(OfflineActorCritic):
             "actor_loss": actor_loss,
             "ent_coef": temperature.squeeze(),
         }
+
+    def _policy(self, observations: PyTorchObs) -> SquashedGaussian:
+        return SquashedGaussian(*self.actor.get_action_dist_params(observations)[:2])
 
     def optimizers(self) -> list[th.optim.Optimizer]:
         """Return those of actor, critics and temperature."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch as th
+from cogment_lab.algorithms.descent import Descent, follow
 from cogment_lab.algorithms.offline import OfflineAlgorithm
-from cogment_lab.algorithms.offline_actor_critic import step
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MlpPolicy, MultiInputPolicy
 from torch.nn import functional as F
 
@@ -51,6 +50,9 @@ class DiscreteCQL(OfflineAlgorithm):
         self.conservatism = conservatism
         super().__init__(policy, data, **kwargs)
 
+    def _setup_networks(self) -> None:
+        self.descent = Descent(self.policy.optimizer)
+
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Make one step of double Q-learning with the regulariser (4)."""
         network, target = self.policy.q_net, self.policy.q_net_target
@@ -63,13 +65,16 @@ class DiscreteCQL(OfflineAlgorithm):
         td_loss = F.smooth_l1_loss(taken, targets)
         # alpha (log sum_a exp Q(s,a) - Q(s,a_D))
         gap = (values.logsumexp(dim=1, keepdim=True) - taken).mean()
-        step(self.policy.optimizer, td_loss + self.conservatism * gap)
-        polyak_update(network.parameters(), target.parameters(), self.tau)
+        self.descent.step(td_loss + self.conservatism * gap)
+        follow(target, network, self.tau)
         return {"critic_loss": td_loss, "conservative_gap": gap, "value": values.mean()}
 
     def optimizers(self) -> list[th.optim.Optimizer]:
         """Return the network's."""
         return [self.policy.optimizer]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "descent"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

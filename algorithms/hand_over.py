@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch as th
 from cogment_lab.algorithms.conservative import conservative_gap
+from cogment_lab.algorithms.descent import follow
 from cogment_lab.algorithms.normalization import folded_state
-from cogment_lab.algorithms.offline_batches import OfflineBuffer
+from cogment_lab.algorithms.offline_batches import OfflineBatch, OfflineBuffer
+from cogment_lab.algorithms.offline_networks import least_value, policy_of, values_of
 from cogment_lab.integrations.sb3.fill import write_transitions
 from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
-from stable_baselines3.common.utils import FloatSchedule, polyak_update
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
@@ -221,17 +223,22 @@ def _warm_up_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, batch_s
                 if isinstance(model, SAC)
                 else policy.actor(batch.next_observations)
             )
-            after = th.cat(policy.critic_target(batch.next_observations, following), dim=1)
-            targets = (
-                batch.rewards + model.gamma * (1.0 - batch.terminated) * after.min(1, keepdim=True).values
-            )
-        values = th.cat(policy.critic(batch.observations, batch.actions), dim=1)
+            after = least_value(policy.critic_target, batch.next_observations, following)
+            targets = batch.rewards + model.gamma * (1.0 - batch.terminated) * after
+        values = values_of(policy.critic, batch.observations, batch.actions)
         loss = F.mse_loss(values, targets.expand_as(values))
-        loss = loss + _CONSERVATISM * conservative_gap(policy.critic, policy.actor, batch, values, floor=True)
+        loss = loss + _CONSERVATISM * _calibrated_gap(model, batch, values)
         policy.critic.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         policy.critic.optimizer.step()
-        polyak_update(policy.critic.parameters(), policy.critic_target.parameters(), model.tau)
+        follow(policy.critic_target, policy.critic, model.tau)
+
+
+def _calibrated_gap(model: SAC | TD3, batch: OfflineBatch, values: th.Tensor) -> th.Tensor:
+    with th.no_grad():
+        here = policy_of(model.policy.actor, batch.observations)
+        there = policy_of(model.policy.actor, batch.next_observations)
+    return conservative_gap(model.policy.critic, batch, values, here, there, floor=True)
 
 
 def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: float) -> None:
@@ -245,8 +252,8 @@ def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: fl
     def add_gradient(*_: Any) -> None:
         nonlocal done
         batch = buffer.sample(_HELD_STATES)
-        values = th.cat(policy.critic(batch.observations, batch.actions), dim=1)
-        gap = conservative_gap(policy.critic, policy.actor, batch, values, floor=True)
+        values = values_of(policy.critic, batch.observations, batch.actions)
+        gap = _calibrated_gap(model, batch, values)
         (weight * (1.0 - done / steps) * gap).backward()  # type: ignore[no-untyped-call]
         done += 1
         if done >= steps:

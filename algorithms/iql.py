@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
-from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
+from cogment_lab.algorithms.descent import Descent
+from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import (
     ValueNetwork,
@@ -69,6 +70,7 @@ class IQL(OfflineActorCritic):
     def _setup_networks(self) -> None:
         super()._setup_networks()
         self.value = ValueNetwork(self.policy, self.lr_schedule(1))
+        self.value_descent = Descent(self.value.optimizer)
 
     def train_on(self, batch: OfflineBatch) -> dict[str, th.Tensor]:
         """Learn values (5), action values (6) and the policy (7) from one batch."""
@@ -78,7 +80,7 @@ class IQL(OfflineActorCritic):
         # L_V(psi) = E[L2^tau(Q_target(s,a) - V(s))]  (5)
         advantage = q - v
         value_loss = expectile_loss(advantage, self.expectile)
-        step(self.value.optimizer, value_loss)
+        self.value_descent.step(value_loss)
 
         # L_Q(theta) = E[(r(s,a) + gamma V(s') - Q(s,a))^2]  (6)
         with th.no_grad():
@@ -87,13 +89,13 @@ class IQL(OfflineActorCritic):
             )
         values = values_of(self.critic, batch.observations, batch.actions)
         critic_loss = F.mse_loss(values, targets.expand_as(values))
-        step(self.critic.optimizer, critic_loss)
+        self.critic_descent.step(critic_loss)
 
         # L_pi(phi) = E[exp(beta (Q_target(s,a) - V(s))) log pi(a|s)]  (7), to be maximised
         weights = (self.beta * advantage.detach()).exp().clamp(max=self.max_weight)
         log_probs = action_distribution(self.actor, batch.observations).log_prob(batch.actions)
         actor_loss = -(weights * log_probs).mean()
-        step(self.actor.optimizer, actor_loss)
+        self.actor_descent.step(actor_loss)
 
         self._update_target()
         return {
@@ -109,7 +111,7 @@ class IQL(OfflineActorCritic):
         return [*super().optimizers(), self.value.optimizer]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "value"]
+        return [*super()._excluded_save_params(), "value", "value_descent"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch as th
+from cogment_lab.algorithms.descent import Descent, follow
 from cogment_lab.algorithms.offline import OfflineAlgorithm
 from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
-from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
-__all__ = ["OfflineActorCritic", "step"]
+__all__ = ["OfflineActorCritic"]
 
 
 class OfflineActorCritic(OfflineAlgorithm):
@@ -28,23 +28,19 @@ class OfflineActorCritic(OfflineAlgorithm):
         self.actor = policy.actor
         self.critic: ContinuousCritic = policy.critic
         self.critic_target: ContinuousCritic = policy.critic_target
+        self.actor_descent = Descent(policy.actor.optimizer)
+        self.critic_descent = Descent(policy.critic.optimizer)
 
     def optimizers(self) -> list[th.optim.Optimizer]:
         """Return those of actor and critics."""
         return [self.actor.optimizer, self.critic.optimizer]
 
     def _update_target(self) -> None:
-        polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+        follow(self.critic_target, self.critic, self.tau)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic", "critic_target"]
+        own = ["actor", "critic", "critic_target", "actor_descent", "critic_descent"]
+        return [*super()._excluded_save_params(), *own]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor.optimizer", "critic.optimizer"], []
-
-
-def step(optimizer: th.optim.Optimizer, loss: th.Tensor) -> None:
-    """Make one step down the gradient of a loss."""
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

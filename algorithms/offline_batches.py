@@ -81,11 +81,11 @@ class OfflineBuffer:
         rows = th.randint(len(self), (batch_size,), generator=self._generator).to(self.rewards.device)
         return OfflineBatch(
             _take(self.observations, rows),
-            self.actions[rows],
+            self.actions.index_select(0, rows),
             _take(self.next_observations, rows),
-            self.rewards[rows],
-            self.terminated[rows],
-            self.returns[rows],
+            self.rewards.index_select(0, rows),
+            self.terminated.index_select(0, rows),
+            self.returns.index_select(0, rows),
         )
 
 
@@ -106,5 +106,5 @@ def _tensor(values: Array, space: spaces.Space[object], device: th.device) -> th
 
 def _take(observations: PyTorchObs, rows: th.Tensor) -> PyTorchObs:
     if isinstance(observations, dict):
-        return {key: part[rows] for key, part in observations.items()}
-    return observations[rows]
+        return {key: part.index_select(0, rows) for key, part in observations.items()}
+    return observations.index_select(0, rows)

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
+from cogment_lab.algorithms.descent import follow
 from cogment_lab.algorithms.normalization import NormalizingExtractor
-from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic, step
+from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import least_value, values_of
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.td3.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy, TD3Policy
 from torch.nn import functional as F
 
@@ -98,13 +98,13 @@ class TD3BC(OfflineActorCritic):
             targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
         values = values_of(self.critic, batch.observations, batch.actions)
         critic_loss = F.mse_loss(values, targets.expand_as(values))
-        step(self.critic.optimizer, critic_loss)
+        self.critic_descent.step(critic_loss)
         losses = {"critic_loss": critic_loss}
         if self._n_updates % self.policy_delay == 0:
             actor_loss = self.actor_loss(batch)
-            step(self.actor.optimizer, actor_loss)
+            self.actor_descent.step(actor_loss)
             self._update_target()
-            polyak_update(self.actor.parameters(), self.actor_target.parameters(), self.tau)
+            follow(self.actor_target, self.actor, self.tau)
             # Means of the log are over all steps.
             losses["actor_loss"] = actor_loss * self.policy_delay
         return losses

@@ -10,9 +10,10 @@ Every algorithm gets the same data, 64x64 networks, 10,000 gradient steps of 256
 (tau = 0.02, as there are so few), and 5 seeds. A run's score is the mean return of its policies at 80, 90 and
 100 % of the steps, each in 10 trials with the same starts for all. It is normalised as D4RL's are: 0 is the
 random player's return, 100 the scripted expert's. ``--json`` prints ``{env: {data: {algorithm: [mean,
-half-width of its 95 % interval over seeds]}}}``; ``--write`` merges that into ``benchmarks/results.json``,
-and draws the table of ``docs/offline.md`` from it. Finished runs are kept in ``--folder``: what was stopped
-goes on where it was.
+half-width of its 95 % interval over seeds]}}}``; ``--write`` merges each of these into
+``benchmarks/results.json`` as soon as its seeds are done, and draws the table of ``docs/offline.md`` from
+there. Finished runs are kept in ``--folder``, with the seconds of CPU that they took: what was stopped goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -52,6 +53,8 @@ Results = dict[str, dict[str, dict[str, list[float]]]]
 
 MIXED_ERRORS = (0.0, 0.3, 0.6, 1.0)
 TRIALS = 48
+STEPS = 10_000
+SEEDS = 5
 RESULTS = Path(__file__).with_name("results.json")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "offline.md"
 MARKS = "<!-- written by benchmarks/offline.py -->\n", "<!-- up to here -->\n"
@@ -140,6 +143,7 @@ def learn(env_id: str, kind: str, name: str, seed: int, folder: Path, steps: int
         if kept["options"] == options:
             return float(kept["return"])
     torch.set_num_threads(1)
+    begin = time.process_time()
     model = ALGORITHMS[name](
         "MlpPolicy",
         folder / f"{env_id}-{kind}.db",
@@ -155,9 +159,10 @@ def learn(env_id: str, kind: str, name: str, seed: int, folder: Path, steps: int
         model.learn(round(share * steps), reset_num_timesteps=False)
         returns.append(play(env_id, lambda observations: model.predict(observations, deterministic=True)[0]))
     mean = statistics.fmean(returns)
-    cell.parent.mkdir(exist_ok=True)
+    cell.parent.mkdir(parents=True, exist_ok=True)
     unfinished = cell.with_suffix(".part")
-    unfinished.write_text(json.dumps({"return": mean, "options": options}))
+    seconds = round(time.process_time() - begin, 1)
+    unfinished.write_text(json.dumps({"return": mean, "options": options, "cpu_seconds": seconds}))
     unfinished.replace(cell)
     return mean
 
@@ -203,6 +208,43 @@ def write(results: Results) -> None:
     DOCUMENT.write_text(f"{before}{MARKS[0]}{table(kept)}{MARKS[1]}{after}")
 
 
+def learn_all(
+    pool: ProcessPoolExecutor,
+    ranges: Mapping[str, tuple[float, float]],
+    args: argparse.Namespace,
+    folder: Path,
+    finish: Callable[[Results], None],
+) -> Results:
+    """Learn from every data set by every algorithm, as much side by side as the pool can.
+
+    Args:
+        pool: Started with ``end_with_parent``.
+        ranges: By environment, the returns that are scores of 0 and 100.
+        args: Has ``datasets, algorithms, seeds, steps``.
+        folder: Holds the data sets.
+        finish: Is given what is new whenever an algorithm's seeds are done.
+    """
+    begin = time.perf_counter()
+    runs = {
+        (env_id, kind, name): [
+            pool.submit(learn, env_id, kind, name, seed, folder, args.steps)
+            for seed in range(1, args.seeds + 1)
+        ]
+        for kind in args.datasets
+        for name in args.algorithms
+        for env_id in ranges
+    }
+    results: Results = {}
+    for (env_id, kind, name), of_seeds in runs.items():
+        low, high = ranges[env_id]
+        mean, half = interval([100 * (run.result() - low) / (high - low) for run in of_seeds])
+        seconds = time.perf_counter() - begin
+        print(f"{env_id:24} {kind:11} {name:7} {mean:7.1f} ± {half:5.1f}   ({seconds:.0f} s)", flush=True)
+        results.setdefault(env_id, {}).setdefault(kind, {})[name] = [mean, half]
+        finish({env_id: {kind: {name: [mean, half]}}})
+    return results
+
+
 def end_with_parent() -> None:
     """Let a worker end when the benchmark is killed, not go on for hours."""
     parent = parent_process()
@@ -215,40 +257,44 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def keep_freed_memory() -> None:
+    """Let workers to come keep what they freed, where their C library is glibc.
+
+    CQL's tensors of some 800 kB would otherwise go back to the system and be cleared anew in each step, which
+    takes a fifth of its time.
+    """
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
+        os.environ.setdefault(name, str(2**28))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
     parser.add_argument("--write", action="store_true", help="write results.json and docs/offline.md")
-    parser.add_argument("--steps", type=int, default=10_000, help="gradient steps (default %(default)s)")
-    parser.add_argument("--seeds", type=int, default=5, choices=(1, *T_95), help="(default %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="gradient steps (default %(default)s)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, choices=(1, *T_95), help="(default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default %(default)s)")
     parser.add_argument("--envs", nargs="+", default=ENVS, choices=ENVS)
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     parser.add_argument("--algorithms", nargs="+", default=list(ALGORITHMS), choices=list(ALGORITHMS))
     parser.add_argument("--folder", type=Path, default=Path("runs/offline"), help="for the data sets")
     args = parser.parse_args()
-    begin = time.perf_counter()
-    results: Results = {}
+    is_written = args.write and (args.steps, args.seeds) == (STEPS, SEEDS)
+    if args.write and not is_written:
+        print(f"the document's table is of {STEPS} steps and {SEEDS} seeds: nothing will be written")
+    keep_freed_memory()
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with_parent) as pool:
-        for env_id in args.envs:
-            low, high = player_return(env_id, 1.0), player_return(env_id, 0.0)
+        sets = [(env_id, kind) for env_id in args.envs for kind in args.datasets]
+        recorded = [pool.submit(record, *of, args.folder / f"{'-'.join(of)}.db") for of in sets]
+        ranges = {env_id: (player_return(env_id, 1.0), player_return(env_id, 0.0)) for env_id in args.envs}
+        for env_id, (low, high) in ranges.items():
             print(f"{env_id}: random {low:.0f}, scripted expert {high:.0f}", flush=True)
-            for kind in args.datasets:
-                record(env_id, kind, args.folder / f"{env_id}-{kind}.db")
-                scores = results.setdefault(env_id, {}).setdefault(kind, {})
-                for name in args.algorithms:
-                    runs = [
-                        pool.submit(learn, env_id, kind, name, seed, args.folder, args.steps)
-                        for seed in range(1, args.seeds + 1)
-                    ]
-                    scores[name] = interval([100 * (run.result() - low) / (high - low) for run in runs])
-                    mean, half = scores[name]
-                    seconds = time.perf_counter() - begin
-                    print(f"  {kind:11} {name:7} {mean:7.1f} ± {half:5.1f}   ({seconds:.0f} s)", flush=True)
-    if args.write:
-        write(results)
+        for done in recorded:
+            done.result()
+        finish = write if is_written else lambda _: None
+        results = learn_all(pool, ranges, args, args.folder, finish)
     if args.json:
         print(json.dumps(results))
     sys.stdout.flush()

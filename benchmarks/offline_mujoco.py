@@ -29,7 +29,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from cogment_lab.integrations.sb3 import TrialCallback
-from offline import ALGORITHMS, T_95, TRIALS, Results, end_with_parent, interval, learn, play
+from offline import ALGORITHMS, T_95, TRIALS, end_with_parent, keep_freed_memory, learn_all, play
 from stable_baselines3 import SAC
 
 import cogment_lab
@@ -99,7 +99,8 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = args.folder / f"{args.train_steps}-steps"  # other data: nothing of it is to be mixed up
     begin = time.perf_counter()
-    results: Results = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    keep_freed_memory()
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), end_with_parent) as pool:
         trained = {env_id: pool.submit(train, env_id, args.train_steps, folder) for env_id in args.envs}
         for env_id in args.envs:
@@ -111,17 +112,8 @@ def main() -> None:
                 parser.exit(1, f"{env_id}: SAC has learned nothing to compare with: raise --train-steps\n")
             if "expert" in args.datasets:
                 record_expert(env_id, model, folder)
-            for kind in args.datasets:
-                scores = results.setdefault(env_id, {}).setdefault(kind, {})
-                for name in args.algorithms:
-                    runs = [
-                        pool.submit(learn, env_id, kind, name, seed, folder, args.steps)
-                        for seed in range(1, args.seeds + 1)
-                    ]
-                    scores[name] = interval([100 * (run.result() - low) / (high - low) for run in runs])
-                    mean, half = scores[name]
-                    seconds = time.perf_counter() - begin
-                    print(f"  {kind:11} {name:7} {mean:7.1f} ± {half:5.1f}   ({seconds:.0f} s)", flush=True)
+            ranges[env_id] = (low, high)
+        results = learn_all(pool, ranges, args, folder, lambda _: None)
     if args.json:
         print(json.dumps(results))
 

@@ -9,7 +9,7 @@ from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
 from cogment_lab.algorithms.conservative import conservative_gap, log_mean_exp_values
 from cogment_lab.algorithms.iql import expectile_loss
 from cogment_lab.algorithms.offline_batches import OfflineBatch
-from cogment_lab.algorithms.offline_networks import Gaussian
+from cogment_lab.algorithms.offline_networks import Gaussian, policy_of
 from stable_baselines3 import TD3
 
 OBSERVATIONS = np.array([[0.1, -0.3], [0.7, 0.2], [-0.5, 0.9]], np.float32)
@@ -136,8 +136,9 @@ def test_cqls_regulariser(algorithm, floor, bandit, box_spaces):
     model = model_of(algorithm, bandit(10), box_spaces)
     given = batch(returns=(0.5, -3.0, 0.1))
     values = torch.cat(model.critic(given.observations, given.actions), dim=1)
+    here, there = (policy_of(model.actor, seen) for seen in (given.observations, given.next_observations))
     torch.manual_seed(0)
-    found = conservative_gap(model.critic, model.actor, given, values, floor=floor, n_actions=1)
+    found = conservative_gap(model.critic, given, values, here, there, floor=floor, n_actions=1)
     torch.manual_seed(0)
     uniform = numbers(torch.rand(3, 1)) * 2.0 - 1.0
     here, here_density = model.actor.action_log_prob(given.observations)
