@@ -14,7 +14,15 @@ from typing import Any
 from cogment_lab.errors import AnnotationError
 from cogment_lab.store.database import Database, Rows
 
-__all__ = ["MOST_LABELS", "add_version", "has_table", "insert_label", "remove_labels", "select_labels"]
+__all__ = [
+    "MOST_LABELS",
+    "add_version",
+    "count_labels",
+    "has_table",
+    "insert_label",
+    "remove_labels",
+    "select_labels",
+]
 
 MOST_LABELS = 10_000
 """Of one trial, all versions counted: nobody sets more by hand, and a script gone wild stops here."""
@@ -35,6 +43,11 @@ _COLUMNS = (
     "coalesce(l.label, l.id), l.version, t.trial_id, l.agent, l.start, l.stop, l.kind, l.value, l.annotator,"
     " l.time, l.withdrawn"
 )
+_STANDING = (
+    "NOT l.withdrawn AND NOT EXISTS (SELECT 1 FROM labels n"
+    " WHERE n.label = coalesce(l.label, l.id) AND n.version > l.version)"
+)
+"""True of the version of a label that holds now."""
 
 
 def has_table(database: Database, name: str) -> bool:
@@ -56,15 +69,23 @@ def select_labels(
         return []
     wheres = ["1", *(sql for sql, _ in conditions)]
     if not history:
-        wheres.append(
-            "NOT l.withdrawn AND NOT EXISTS (SELECT 1 FROM labels n"
-            " WHERE n.label = coalesce(l.label, l.id) AND n.version > l.version)"
-        )
+        wheres.append(_STANDING)
     return database.query(
         f"SELECT {_COLUMNS} FROM labels l JOIN trials t ON t.id = l.trial"
         f" WHERE {' AND '.join(wheres)} ORDER BY l.id",
         tuple(value for _, value in conditions),
     )
+
+
+def count_labels(database: Database) -> dict[str, int]:
+    """Return how many labels each trial has that has any."""
+    if not has_table(database, "labels"):
+        return {}
+    rows = database.query(
+        f"SELECT t.trial_id, count(*) FROM labels l JOIN trials t ON t.id = l.trial WHERE {_STANDING}"
+        " GROUP BY t.id"
+    )
+    return dict(rows)
 
 
 def insert_label(

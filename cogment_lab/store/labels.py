@@ -16,7 +16,7 @@ from cogment_lab.specs.tagged_json import from_json, to_json
 from cogment_lab.store.agreement import cohen_kappa, krippendorff_alpha
 from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.database import Database
-from cogment_lab.store.label_table import add_version, insert_label, select_labels
+from cogment_lab.store.label_table import add_version, count_labels, insert_label, select_labels
 from cogment_lab.store.ledger import TRIAL_BITS
 
 __all__ = ["Agreement", "Label", "LabelKind", "Labels", "checked_name"]
@@ -125,6 +125,10 @@ class Labels:
 
     def __iter__(self) -> Iterator[Label]:
         return iter(self())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many labels each trial has, by its id; trials without any are left out."""
+        return count_labels(self._database)
 
     def get(self, label_id: int) -> Label:
         """Return a label as it stands now.

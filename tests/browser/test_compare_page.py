@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from cogment_lab import PreferenceQueue, TrialStore
 from cogment_lab.humans import WebUI
@@ -57,3 +57,23 @@ def test_clips_are_compared_by_keys_alone(page: Page, ui: WebUI, queue: Preferen
     assert answers[0].verdict == wanted and answers[0].seconds > 0
     queue.ask([(clip(20), clip(90))])
     expect(page.locator("#clips")).to_be_visible(timeout=15_000)
+
+
+def test_clips_are_compared_by_touch_on_a_phone(browser: Browser, ui: WebUI, queue: PreferenceQueue) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    context.add_init_script("localStorage.setItem('cogment-person', 'Bob')")
+    page = context.new_page()
+    page.goto(f"{ui.compare_url}")
+    expect(page.locator("#state")).to_have_text("0 answered by you, 3 to go")
+    expect(page.locator("#choices kbd").first).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.locator("#pause").tap()
+    expect(page.locator("#pause-word")).to_have_text("play")
+    page.locator("#right-clip").tap()
+    expect(page.locator("#state")).to_have_text("1 answered by you, 2 to go")
+    page.get_by_role("button", name="can't tell").tap()
+    expect(page.locator("#state")).to_have_text("2 answered by you, 1 to go")
+    context.close()
+    chosen, unsure = queue.answers()
+    assert chosen.verdict == ("second" if chosen.first_is_left else "first")
+    assert unsure.verdict == "unsure" and unsure.preference is None

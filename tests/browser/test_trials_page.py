@@ -83,6 +83,62 @@ def test_a_trial_is_found_looked_at_and_labelled(page: Page, ui: WebUI) -> None:
     assert download.value.suggested_filename.endswith(".json")
     page.get_by_label("Withdraw").click()
     expect(label).to_have_count(0)
+    page.locator("#home").click()
+    expect(page.locator("#search")).to_have_value("CartPole")  # the list as it was left
+    expect(page.locator("#heads th[aria-sort=descending]")).to_contain_text("ticks")
+
+
+def test_one_goes_from_trial_to_trial_of_the_list(page: Page, ui: WebUI) -> None:
+    page.goto(address(ui, "trials?sort=trial_id&down=false"))
+    links = page.locator("#rows a")
+    expect(links).to_have_count(2)
+    ids = links.all_inner_texts()
+    links.first.click()
+    expect(page.locator("#name")).to_contain_text(ids[0])
+    assert page.locator("#previous").get_attribute("href") is None
+    page.keyboard.press("j")
+    expect(page.locator("#name")).to_contain_text(ids[1])
+    page.keyboard.press("k")
+    expect(page.locator("#name")).to_contain_text(ids[0])
+
+
+def test_ticks_are_chosen_by_a_drag_and_a_label_is_changed(page: Page, ui: WebUI, store: Path) -> None:
+    page.goto(address(ui, "trials"))
+    page.locator("#rows a").last.click()
+    expect(page.locator("#last")).to_have_text("9")
+    page.locator("#bands").scroll_into_view_if_needed()
+    box = page.locator("#bands").bounding_box()
+    assert box is not None
+    n_ticks = int(page.locator("#last").inner_text()) + 1
+    middle = [box["x"] + box["width"] * (tick + 0.5) / n_ticks for tick in (6, 2)]
+    page.mouse.move(middle[0], box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(middle[1], box["y"] + 5, steps=4)
+    page.mouse.up()
+    expect(page.locator("#from")).to_have_value("2")
+    expect(page.locator("#to")).to_have_value("6")
+    page.locator("#kind").select_option("correction")
+    page.locator("#choice").select_option(label="push left")  # in the environment's words
+    page.locator("#set-label").click()
+    label = page.locator("#labels li")
+    expect(label).to_contain_text("correction push left")
+    expect(label).to_contain_text("ticks 2 to 6")
+    page.get_by_label("Change: correction").click()
+    page.locator("#choice").select_option(label="push right")
+    page.locator("#set-label").click()
+    expect(label).to_contain_text("correction push right")
+    expect(label).to_contain_text("changed")
+    expect(page.locator("#bands .labelled")).to_have_count(1)
+    with cogment_lab.TrialStore(store) as records:
+        first, second = records.labels(history=True)
+        assert [first.value, second.value] == [0, 1] and (second.start, second.stop) == (2, 7)
+    page.locator("#home").click()
+    page.locator("#labelled").select_option("yes")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    page.locator("#labelled").select_option("no")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    page.locator("#reset").click()
+    expect(page.locator("#rows tr")).to_have_count(2)
 
 
 def test_a_bad_value_is_said_and_kept_out(page: Page, ui: WebUI) -> None:
@@ -92,10 +148,10 @@ def test_a_bad_value_is_said_and_kept_out(page: Page, ui: WebUI) -> None:
     page.locator("#value").fill("very good")
     page.locator("#value").press("Enter")
     expect(page.locator("#banner")).to_contain_text("rating")
-    page.locator("#kind").select_option("correction")
-    page.locator("#value").fill("7")
+    page.locator("#kind").select_option("rating")
+    page.locator("#value").fill("1e999")
     page.locator("#value").press("Enter")
-    expect(page.locator("#banner")).to_contain_text("no action of Discrete(2)")
+    expect(page.locator("#banner")).to_contain_text("rating")
     expect(page.locator("#labels li")).to_have_count(0)
 
 

@@ -129,6 +129,40 @@ def test_labels_are_set_seen_and_withdrawn(client: Any, trials: list[str]) -> No
     assert client.post("/api/labels/withdraw", json=old).status_code == 409
 
 
+def test_a_changed_label_keeps_its_history(client: Any, path: Path, trials: list[str]) -> None:
+    new = {"trial": trials[0], "kind": "rating", "value": 0.5, "start": 2, "stop": 5, "annotator": "ann"}
+    (label,) = client.post("/api/labels", json=new).json()["labels"]
+    change = {"label": label["label_id"], "version": 1, "value": -1, "annotator": "bob"}
+    (changed,) = client.post("/api/labels/change", json=change).json()["labels"]
+    assert (changed["value"], changed["version"], changed["annotator"]) == (-1, 2, "bob")
+    assert client.post("/api/labels/change", json=change).status_code == 409
+    assert client.post("/api/labels/change", json={**change, "version": 2, "value": "x"}).status_code == 400
+    with cogment_lab.TrialStore(path) as store:
+        assert [each.value for each in store.labels(trials[0], history=True)] == [0.5, -1]
+
+
+def test_trials_are_found_by_their_labels_and_people(client: Any, path: Path, trials: list[str]) -> None:
+    env = cogment_lab.make("CartPole-v1", store=path, properties={"participant": "p-1"})
+    env.reset(seed=1)
+    env.step(0)
+    trial_id = env.trial_id
+    env.close()
+    new = {"trial": trials[1], "kind": "note", "value": "x", "start": 0, "stop": 1}
+    for _ in range(2):
+        client.post("/api/labels", json=new)
+
+    def found(**asked: Any) -> list[tuple[str, int]]:
+        listed = client.get("/api/trials", params=asked).json()["trials"]
+        return [(each["trial_id"], each["labels"]) for each in listed]
+
+    assert found(labelled="yes") == [(trials[1], 2)] == found(sort="labels")[:1]
+    assert [each for each, _ in found(labelled="no")] == [trial_id, trials[2], trials[0]]
+    assert found(search="p-1") == [(trial_id, 0)] == found(sort="person")[:1]
+    answer = client.get("/api/trials", params={"labelled": "yes"}).json()
+    assert answer["ids"] == [trials[1]] and answer["trials"][0]["person"] == ""
+    assert client.get("/api/trials", params={"labelled": "perhaps"}).status_code == 422
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +18,7 @@ from cogment_lab.store import TrialInfo, TrialStore
 from cogment_lab.store.columns import value_at
 from cogment_lab.trial.sample import VERDICT
 
-__all__ = ["agent_of", "list_trials", "plain", "show_labels", "show_trial"]
+__all__ = ["Filter", "agent_of", "list_trials", "plain", "show_labels", "show_trial"]
 
 _PAGE = 50
 _MOST_LISTED = 10_000
@@ -26,6 +26,8 @@ _MOST_LISTED = 10_000
 _MOST_TICKS = 5000
 """Of one trial in one answer."""
 _LONGEST_TEXT = 300
+_MOST_CHOICES = 64
+_MOST_IDS = 1000
 
 _SORTS: Mapping[str, Callable[[TrialInfo], Any]] = {
     "started": lambda info: info.started,
@@ -34,24 +36,59 @@ _SORTS: Mapping[str, Callable[[TrialInfo], Any]] = {
     "helped": lambda info: info.n_interventions / max(1, info.n_ticks),
     "env_id": lambda info: info.env_id,
     "trial_id": lambda info: info.trial_id,
+    "person": lambda info: _person(info).casefold(),
 }
 
 
-def list_trials(
-    store: TrialStore, search: str, env: str, state: str, verdict: str, sort: str, down: bool, page: int
-) -> dict[str, Any]:
-    """Return one page of the trials that match.
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which trials are listed; empty texts ask for nothing.
+
+    Attributes:
+        search: A part of the trial's id, environment, person, or a property's name or value.
+        env: The environment.
+        state: The state.
+        verdict: What a person said of how it went.
+        labelled: ``yes`` for those with labels, ``no`` for those without.
+    """
+
+    search: str = ""
+    env: str = ""
+    state: str = ""
+    verdict: str = ""
+    labelled: str = ""
+
+    def fits(self, info: TrialInfo, n_labels: int) -> bool:
+        """Return whether a trial is listed."""
+        if (self.env and info.env_id != self.env) or (self.state and info.state != self.state):
+            return False
+        if self.verdict and info.properties.get(VERDICT) != self.verdict:
+            return False
+        if self.labelled and (self.labelled == "yes") != (n_labels > 0):
+            return False
+        words = (info.trial_id, info.env_id, info.user_id or "", *itertools.chain(*info.properties.items()))
+        return any(self.search.casefold() in str(word).casefold() for word in words)
+
+
+def list_trials(store: TrialStore, wanted: Filter, sort: str, down: bool, page: int) -> dict[str, Any]:
+    """Return one page of the trials that fit, and the ids of the first thousand.
 
     Raises:
         ConfigurationError: they cannot be sorted by that.
     """
-    if sort not in _SORTS:
-        raise ConfigurationError(f"trials cannot be sorted by {sort!r}; choose one of {', '.join(_SORTS)}")
+    if sort not in (*_SORTS, "labels"):
+        known = ", ".join([*_SORTS, "labels"])
+        raise ConfigurationError(f"trials cannot be sorted by {sort!r}; choose one of {known}")
+    labels = store.labels.counts()
     every = list(itertools.islice(store.trials(newest_first=True), _MOST_LISTED))
-    found = [info for info in every if _matches(info, search.casefold(), env, state, verdict)]
-    found.sort(key=_SORTS[sort], reverse=down)
+    found = [info for info in every if wanted.fits(info, labels.get(info.trial_id, 0))]
+    found.sort(key=_SORTS.get(sort, lambda info: labels.get(info.trial_id, 0)), reverse=down)
     return {
-        "trials": [_summary(info) for info in found[page * _PAGE : (page + 1) * _PAGE]],
+        "trials": [
+            _summary(info) | {"labels": labels.get(info.trial_id, 0)}
+            for info in found[page * _PAGE : (page + 1) * _PAGE]
+        ],
+        "ids": [info.trial_id for info in found[:_MOST_IDS]],
         "total": len(found),
         "stored": len(store),
         "searched": len(every),
@@ -99,6 +136,7 @@ def show_trial(store: TrialStore, trial_id: str, agent: str, start: int) -> dict
         ],
         "fps": info.parameters.get("fps"),
         "action_space": _text(space),
+        "actions": _choices(space, word),
     }
 
 
@@ -152,13 +190,16 @@ def _wording(env_id: str, space: Any) -> Callable[[Any], str]:
     return lambda action: label(int(action))
 
 
-def _matches(info: TrialInfo, search: str, env: str, state: str, verdict: str) -> bool:
-    if (env and info.env_id != env) or (state and info.state != state):
-        return False
-    if verdict and info.properties.get(VERDICT) != verdict:
-        return False
-    words = (info.trial_id, info.env_id, info.user_id or "", *itertools.chain(*info.properties.items()))
-    return any(search in str(word).casefold() for word in words)
+def _choices(space: Any, word: Callable[[Any], str]) -> list[tuple[int, str]]:
+    """Return the actions that one can choose from, with their words; none where they are too many."""
+    if not isinstance(space, gym.spaces.Discrete) or space.n > _MOST_CHOICES:
+        return []
+    return [(int(action), word(action)) for action in range(space.start, space.start + space.n)]
+
+
+def _person(info: TrialInfo) -> str:
+    """Return who took part: of a study by their pseudonym, which is a property there."""
+    return str(info.user_id or info.properties.get("participant", ""))
 
 
 def _summary(info: TrialInfo) -> dict[str, Any]:
@@ -171,7 +212,7 @@ def _summary(info: TrialInfo) -> dict[str, Any]:
         "n_interventions": info.n_interventions,
         "started": info.started,
         "ended": info.ended,
-        "user_id": info.user_id,
+        "person": _person(info),
         "seed": info.seed,
         "properties": info.properties,
     }

@@ -16,8 +16,8 @@ from cogment_lab.errors import AnnotationError, CogmentLabError, ConfigurationEr
 from cogment_lab.humans.web.lookback.comparing import Comparing
 from cogment_lab.humans.web.lookback.download import download
 from cogment_lab.humans.web.lookback.films import Films
-from cogment_lab.humans.web.lookback.reading import list_trials, plain, show_labels, show_trial
-from cogment_lab.store import LabelKind, TrialStore
+from cogment_lab.humans.web.lookback.reading import Filter, list_trials, plain, show_labels, show_trial
+from cogment_lab.store import Label, LabelKind, TrialStore
 
 if TYPE_CHECKING:
     from cogment_lab.humans.web.page_config import PageConfig
@@ -52,6 +52,10 @@ class _OldLabel(BaseModel):
     label: _Natural
     version: _Natural
     annotator: str = ""
+
+
+class _ChangedLabel(_OldLabel):
+    value: Any
 
 
 class _NewAnswer(BaseModel):
@@ -117,11 +121,13 @@ def make_router(store_path: Path, config: PageConfig) -> APIRouter:
         env: _Id = "",
         state: _Id = "",
         verdict: _Id = "",
+        labelled: Annotated[str, Query(pattern="^(yes|no)?$")] = "",
         sort: _Id = "started",
         down: bool = True,
         page: _Number = 0,
     ) -> Response:
-        return await _json(list_trials, store, search, env, state, verdict, sort, down, page)
+        wanted = Filter(search, env, state, verdict, labelled)
+        return await _json(list_trials, store, wanted, sort, down, page)
 
     @trials.get("/trial")
     async def one_trial(trial: _Id, agent: _Id = "", start: _Number = 0) -> Response:
@@ -166,12 +172,24 @@ def make_router(store_path: Path, config: PageConfig) -> APIRouter:
 
         return await _json(work)
 
+    def as_seen(old: _OldLabel) -> Label:
+        label = store.labels.get(old.label)
+        if label.version != old.version:
+            raise AnnotationError("somebody changed this label meanwhile: look at it again")
+        return label
+
+    @trials.post("/labels/change")
+    async def change_label(new: _ChangedLabel) -> Response:
+        def work() -> Any:
+            label = store.labels.change(as_seen(new), new.value, annotator=new.annotator)
+            return show_labels(store, label.trial_id)
+
+        return await _json(work)
+
     @trials.post("/labels/withdraw")
     async def withdraw_label(old: _OldLabel) -> Response:
         def work() -> Any:
-            label = store.labels.get(old.label)
-            if label.version != old.version:
-                raise AnnotationError("somebody changed this label meanwhile: look at it again")
+            label = as_seen(old)
             store.labels.withdraw(label, annotator=old.annotator)
             return show_labels(store, label.trial_id)
 

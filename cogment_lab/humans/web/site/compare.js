@@ -87,6 +87,7 @@ function pause() {
   if (paused) started += now - paused;
   paused = paused ? 0 : now;
   $("pause").setAttribute("aria-pressed", String(paused > 0));
+  $("pause-word").textContent = paused ? "play" : "pause";
 }
 
 function again() {
@@ -117,6 +118,7 @@ addEventListener("keydown", (event) => {
   act();
 });
 for (const button of all("[data-choice]")) button.addEventListener("click", () => answer(button.dataset.choice));
+for (const side of ["left", "right"]) $(`${side}-clip`).addEventListener("click", () => answer(side));
 $("undo").addEventListener("click", undo);
 $("pause").addEventListener("click", pause);
 $("again").addEventListener("click", again);

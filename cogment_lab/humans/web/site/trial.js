@@ -1,27 +1,35 @@
-// One trial: pictures, actions, phases, rewards, labels.
-import { $, all, element, get, getBlob, getFilm, paint, post, say } from "./lookback.js";
-import { drawBands, drawPlot, moveCursor, tickAt } from "./plots.js";
+// One trial: pictures, actions, phases, rewards, and what is said of them.
+import { Labelling } from "./labelling.js";
+import { $, all, element, get, getBlob, getFilm, paint } from "./lookback.js";
+import { drawBands, drawCurve, drawFeedback, moveCursor, tickAt } from "./plots.js";
 
 const POLL_MS = 300;
 const MOST_SLICES = 6;
+const SMALL = 200; // pixels: narrower pictures are shown with their pixels
+const LEAST_DRAG = 4; // pixels: less is a click
+const PLOTS = ["bands", "return-plot", "reward-plot", "feedback-plot"];
 
 let trial = null; // what the server says of it, ticks from trial.from on
 let film = null; // { ticks, slice }
-let labels = [];
 let at = 0; // index into trial.ticks
 let sums = [];
+let said = new Map(); // tick -> what was said of it
 const slices = new Map(); // number of the slice -> promise of its pictures
 let playing = false;
 let lastStep = 0;
 
 const row = () => Math.max(0, Math.min(at, trial.ticks.length - 1));
+const labelling = new Labelling(() => trial, () => trial && drawPhases(), (tick) => go(trial.ticks.findIndex((each) => each >= tick)));
 
 async function load(id, start = 0, agent = "") {
   trial = await get("trial", { trial: id, start, agent });
   at = 0;
   let sum = 0;
   sums = trial.rewards.map((reward) => (sum += reward ?? 0));
+  said = new Map();
+  for (const { tick, value, source } of trial.feedback) said.set(tick, [...(said.get(tick) ?? []), `${value} (${source})`]);
   $("scrub").max = String(Math.max(0, trial.ticks.length - 1));
+  $("last").textContent = String(trial.ticks.at(-1) ?? "–");
   const isWhole = trial.from === 0 && trial.ticks.length === trial.recorded_ticks;
   $("windows").hidden = isWhole;
   $("earlier").disabled = trial.from === 0;
@@ -30,27 +38,45 @@ async function load(id, start = 0, agent = "") {
   show();
 }
 
+const cursor = () => moveCursor(PLOTS.map((id) => $(id)), row(), trial.ticks.length);
+
+function drawPhases() {
+  const chosen = labelling.selection();
+  const isAll = chosen?.start === 0 && chosen.stop === trial.n_ticks;
+  drawBands($("bands"), trial, labelling.labels, isAll ? null : chosen);
+  cursor();
+}
+
 function draw() {
-  drawBands($("bands"), trial, labels, selection());
-  drawPlot($("plot"), trial);
-  moveCursor([$("bands"), $("plot")], row(), trial.ticks.length);
+  $("return-range").textContent = drawCurve($("return-plot"), sums);
+  $("reward-range").textContent = drawCurve($("reward-plot"), trial.rewards.map((reward) => reward ?? 0));
+  drawFeedback($("feedback-plot"), trial);
+  const count = trial.feedback.length;
+  for (const id of ["feedback-legend", "feedback-plot"]) $(id).toggleAttribute("hidden", count === 0);
+  $("feedback-count").textContent = `${count} ${count === 1 ? "time" : "times"}`;
+  drawPhases();
 }
 
 function show() {
-  if (!trial.ticks.length) return;
+  if (!trial.ticks.length) {
+    $("screen-note").textContent = "No tick of this trial was recorded.";
+    return;
+  }
   const index = row();
   const tick = trial.ticks[index];
   $("scrub").value = String(index);
   $("scrub").setAttribute("aria-valuetext", `tick ${tick}`);
   const values = {
     tick, executed: trial.executed[index], proposed: trial.proposed[index] ?? trial.executed[index], decided: trial.decided_by[index],
-    "phase-now": trial.phase[index].toLowerCase(), reward: (trial.rewards[index] ?? NaN).toFixed(3), return: sums[index].toFixed(2),
+    "phase-now": trial.phase[index].toLowerCase(), reward: trial.rewards[index]?.toFixed(3) ?? "–", return: sums[index].toFixed(2), said: said.get(tick)?.join(", ") ?? "–",
   };
   for (const [id, value] of Object.entries(values)) {
     $(id).textContent = String(value);
     $(id).title = String(value);
   }
-  moveCursor([$("bands"), $("plot")], index, trial.ticks.length);
+  $("said").hidden = $("said-name").hidden = trial.feedback.length === 0;
+  $("executed").dataset.phase = $("phase-now").dataset.phase = trial.phase[index].toLowerCase();
+  cursor();
   picture(tick);
 }
 
@@ -75,10 +101,14 @@ async function picture(tick) {
     }
   }
   const bitmaps = await slices.get(number).catch(() => null);
-  if (bitmaps && trial.ticks[row()] === tick) paint($("frame"), bitmaps[low - number * film.slice]);
+  if (!bitmaps || trial.ticks[row()] !== tick) return;
+  const bitmap = bitmaps[low - number * film.slice];
+  $("frame").classList.toggle("small", bitmap.width < SMALL);
+  paint($("frame"), bitmap);
 }
 
 async function develop() {
+  if (!trial.ticks.length) return;
   const asked = { trial: trial.trial_id, agent: trial.agent };
   $("screen-note").textContent = "Loading pictures…";
   let state = await get("trial/film", { ...asked, develop: true });
@@ -99,66 +129,14 @@ async function develop() {
   show();
 }
 
-function selection() {
-  const [from, to] = [$("from").valueAsNumber, $("to").valueAsNumber];
-  return from <= to ? { start: from, stop: to + 1 } : null;
-}
-
-function listLabels({ labels: found, agreement }) {
-  labels = found;
-  $("labels").replaceChildren(...found.map((label) => {
-    const item = element("li");
-    const value = label.kind === "note" ? `“${label.value}”` : `${label.kind} ${JSON.stringify(label.value)}`;
-    const text = element("span", value, { className: "grow" });
-    text.append(element("span", ` · ${label.start} to ${label.stop - 1} · ${label.annotator || "nobody named"}`, { className: "quiet" }));
-    const jump = element("button", "show");
-    jump.addEventListener("click", () => go(trial.ticks.findIndex((tick) => tick >= label.start)));
-    const back = element("button", "✕", { title: "Withdraw; it stays in the history" });
-    back.setAttribute("aria-label", `Withdraw ${value}`);
-    back.addEventListener("click", () => change("labels/withdraw", { label: label.label_id, version: label.version, annotator: $("person").value.trim() }));
-    item.append(text, jump, back);
-    return item;
-  }));
-  const parts = Object.entries(agreement).map(([kind, { alpha, ticks, people }]) => `${kind}: α = ${alpha === null ? "undefined (all the same)" : alpha.toFixed(2)} (${people} people, ${ticks} ticks)`);
-  $("agreement").textContent = parts.length ? `Agreement (Krippendorff): ${parts.join("; ")}` : "";
-  draw();
-}
-
-async function change(path, content) {
-  try {
-    say("");
-    listLabels(await post(path, content));
-    return true;
-  } catch (error) {
-    if (error.status === 409) listLabels(await get("labels", { trial: trial.trial_id }));
-    return false;
-  }
-}
-
-function valueOf(kind, text) {
-  if (kind === "note") return text;
-  if (kind === "success" || kind === "discard") return !/^(no|false|0)$/i.test(text);
-  if (kind === "rating") return Number(text);
-  return JSON.parse(text);
-}
-
-async function submit(event) {
-  event.preventDefault();
-  const range = selection();
-  if (!range) return say("The range ends before it begins.");
-  let value;
-  try {
-    value = valueOf($("kind").value, $("value").value.trim());
-  } catch {
-    return say("A correction is an action: a number, or numbers like [0.5, -1].");
-  }
-  const content = { trial: trial.trial_id, agent: trial.agent, kind: $("kind").value, value, annotator: $("person").value.trim(), ...range };
-  if (await change("labels", content)) $("value").value = "";
-}
-
-async function save(as) {
+async function save(button) {
+  const as = button.dataset.as;
   const kinds = { json: "json", minari: "zip", mp4: "mp4", webp: "webp" };
+  button.disabled = true;
+  $("saving").textContent = "Making the file…";
   const blob = await getBlob("trial/download", { trial: trial.trial_id, agent: trial.agent, as }).catch(() => null);
+  button.disabled = false;
+  $("saving").textContent = "";
   if (!blob) return;
   const link = element("a", "", { href: URL.createObjectURL(blob), download: `${trial.trial_id.replace(/[^\w-]+/g, "_")}.${kinds[as]}` });
   link.click();
@@ -175,6 +153,7 @@ function play(on = !playing) {
   if (playing && at >= trial.ticks.length - 1) at = 0;
   lastStep = performance.now();
   $("play").setAttribute("aria-pressed", String(playing));
+  $("play-word").textContent = playing ? "pause" : "play";
 }
 
 function run(now) {
@@ -188,9 +167,12 @@ function run(now) {
   if (at >= trial.ticks.length - 1) play(false);
 }
 
+/** Put one end of the chosen ticks here; the other goes along where it must. */
 function mark(id) {
-  $(id).value = String(trial.ticks[row()]);
-  draw();
+  const here = trial.ticks[row()];
+  const chosen = labelling.selection();
+  if (id === "from") labelling.choose(here, chosen && chosen.stop > here ? chosen.stop - 1 : here);
+  else labelling.choose(chosen && chosen.start <= here ? chosen.start : here, here);
 }
 
 const KEYS = {
@@ -199,14 +181,31 @@ const KEYS = {
 };
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, button, a")) return;
+  const isFree = event.target.id === "scrub" || !event.target.closest("input, select, a, button");
   const act = KEYS[event.key];
-  if (!act) return;
+  if (!act || !isFree || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   act();
 }
 
-const HINTS = { rating: "0.5", note: "what you saw", correction: "action", success: "yes or no", discard: "yes or no" };
+/** A click goes to a tick; a drag over the phases chooses ticks. */
+function watchPlot(svg, canChoose) {
+  let from = null;
+  svg.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    from = event.clientX;
+    svg.setPointerCapture(event.pointerId);
+    go(tickAt(event, svg, trial.ticks.length));
+    svg.dataset.first = String(row());
+  });
+  svg.addEventListener("pointermove", (event) => {
+    if (from === null) return;
+    go(tickAt(event, svg, trial.ticks.length));
+    if (canChoose && !labelling.old && Math.abs(event.clientX - from) >= LEAST_DRAG) labelling.choose(trial.ticks[Number(svg.dataset.first)], trial.ticks[row()]);
+  });
+  for (const kind of ["pointerup", "pointercancel"]) svg.addEventListener(kind, () => { from = null; });
+}
+
 /** Show another agent's actions, rewards and labels; the pictures are its own as well. */
 async function changeAgent(id) {
   await load(id, trial.from, $("agent").value);
@@ -214,14 +213,8 @@ async function changeAgent(id) {
   slices.clear();
   $("source").textContent = "";
   draw();
-  hint();
+  labelling.edit(null);
   await develop();
-}
-
-function hint() {
-  const kind = $("kind").value;
-  $("value").placeholder = HINTS[kind];
-  $("space").textContent = kind === "correction" ? `The action that would have been right: ${trial.action_space}` : "";
 }
 
 /** Show a trial and let it be labelled. */
@@ -229,28 +222,28 @@ export async function openTrial(id) {
   await load(id);
   document.title = `${trial.env_id} · ${id}`;
   $("name").textContent = `${trial.env_id} · ${id}`;
-  const facts = [trial.state.toLowerCase(), trial.end_reason, `${trial.n_ticks} ticks`, `return ${trial.total_reward?.toFixed(1) ?? "–"}`, `${trial.n_takeovers} takeovers`, trial.seed === null ? "" : `seed ${trial.seed}`, trial.user_id];
+  const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? "" : "s"}`;
+  const facts = [trial.state.toLowerCase(), trial.end_reason, count(trial.n_ticks, "tick"), `return ${trial.total_reward?.toFixed(1) ?? "–"}`, count(trial.n_takeovers, "takeover"), trial.seed === null ? "" : `seed ${trial.seed}`, trial.person];
   $("facts").textContent = facts.filter(Boolean).join(" · ");
   $("from").value = "0";
   $("to").value = String(Math.max(0, trial.n_ticks - 1));
-  for (const name of ["from", "to"]) $(name).addEventListener("input", draw);
   $("scrub").addEventListener("input", () => go(Number($("scrub").value)));
-  for (const name of ["bands", "plot"]) $(name).addEventListener("click", (event) => go(tickAt(event, trial.ticks.length)));
+  for (const name of PLOTS) watchPlot($(name), name === "bands");
   $("play").addEventListener("click", () => play());
+  $("back").addEventListener("click", () => go(at - 1));
+  $("forth").addEventListener("click", () => go(at + 1));
   $("mark-from").addEventListener("click", () => mark("from"));
   $("mark-to").addEventListener("click", () => mark("to"));
-  $("kind").addEventListener("change", hint);
-  $("label-form").addEventListener("submit", submit);
   $("earlier").addEventListener("click", () => load(id, Math.max(0, trial.from - 5000), trial.agent));
   $("later").addEventListener("click", () => load(id, trial.from + trial.ticks.length, trial.agent));
   $("agent-label").hidden = trial.agents.length < 2;
   $("agent").replaceChildren(...trial.agents.map((agent) => element("option", agent)));
   $("agent").value = trial.agent;
   $("agent").addEventListener("change", () => changeAgent(id).catch((error) => console.warn(error.message)));
-  for (const button of all("[data-as]")) button.addEventListener("click", () => save(button.dataset.as));
+  for (const button of all("[data-as]")) button.addEventListener("click", () => save(button));
   addEventListener("keydown", onKey);
   requestAnimationFrame(run);
-  hint();
-  listLabels(await get("labels", { trial: id }));
+  labelling.ask();
+  await labelling.load();
   await develop();
 }
