@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,6 +65,13 @@ def test_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
         ("replay_buffer_class=Mixed", "buffer_size=1000, learning_starts=10, replay_buffer_class=Mixed"),
         ('"runs/lunar.db", "ratio"', '"runs/lunar.db", "query": {"env": "LunarLander-v3"}, "ratio"'),
     )
+
+
+def test_looking_back() -> None:
+    lander("runs/lunar.db")
+    there = run("docs/looking-back.md", model=SimpleNamespace(num_timesteps=500))
+    assert there["queue"].progress().open == 1 and there["queue"].query(1).policy == "500"
+    there["store"].close()
 
 
 def test_offline() -> None:
