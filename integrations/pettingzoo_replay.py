@@ -14,10 +14,12 @@ from cogment_lab.integrations.pettingzoo_stage import Heard, stage_of
 from cogment_lab.integrations.replayed import (
     UNKNOWN,
     Divergence,
+    Rendered,
     ReplayedTick,
     ancestry,
     check_over,
     compare,
+    is_rendered,
     recorded_observation,
 )
 
@@ -87,7 +89,7 @@ def _load(store: TrialStore, trial_id: str) -> AgentsTrial:
 
 
 def replay_agents(
-    store: TrialStore, trial_id: str, *, render: bool = False, env: Any = None
+    store: TrialStore, trial_id: str, *, render: Rendered = False, env: Any = None
 ) -> Iterator[ReplayedTick]:
     """Yield the reset, then each tick, of a PettingZoo trial that is executed again.
 
@@ -100,10 +102,10 @@ def replay_agents(
         TrialStateError: the trial still runs.
     """
     trial = load_agents(store, trial_id)
-    made = make_again(trial, env, "rgb_array" if render else None)
+    made = make_again(trial, env, "rgb_array" if render is not False else None)
     with contextlib.nullcontext() if made is env else contextlib.closing(made):
         for step in execute(made, trial, trial.info.n_ticks):
-            yield step if not render else _with_picture(step, made)
+            yield _with_picture(step, made) if is_rendered(render, step.tick) else step
 
 
 @dataclass(slots=True)

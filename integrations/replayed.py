@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,19 @@ __all__ = [
     "BRANCH_TICK",
     "UNKNOWN",
     "Divergence",
+    "Rendered",
     "ReplayedTick",
     "ancestry",
     "check_over",
     "check_tick",
     "compare",
+    "is_rendered",
     "is_same",
     "recorded_observation",
 ]
+
+Rendered: TypeAlias = "bool | Container[int]"
+"""Whether a replay renders what each tick acts on, or which ticks' it renders."""
 
 UNKNOWN: Any = object()
 """What was not recorded, and is the same as anything."""
@@ -81,7 +86,8 @@ class ReplayedTick:
         reward: The environment's; of several agents, the sum of what the trial's own actions brought.
         terminated: The environment's; of several agents, whether it was over so for the last of them.
         truncated: As ``terminated``.
-        frame: ``(height, width, 3) uint8``, the picture of ``observation``; ``None`` without ``render``.
+        frame: ``(height, width, 3) uint8``, the picture of ``observation``; ``None`` where none was
+            wanted.
         divergence: How this step differs from the record; ``None`` where it does not.
     """
 
@@ -92,6 +98,11 @@ class ReplayedTick:
     truncated: bool
     frame: npt.NDArray[np.uint8] | None
     divergence: Divergence | None
+
+
+def is_rendered(render: Rendered, tick: int) -> bool:
+    """Return whether the picture of a re-executed step is wanted: it shows what the tick after it acts on."""
+    return render if isinstance(render, bool) else tick + 1 in render
 
 
 def check_over(info: TrialInfo) -> None:

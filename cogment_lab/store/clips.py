@@ -115,15 +115,12 @@ def _executed_again(store: TrialStore, segment: Segment) -> tuple[list[Picture],
     """Return the pictures of a re-execution; none, and why, where there is none to be trusted."""
     pictures = []
     try:
-        for step in store.replay(segment.trial_id, render=True):
+        for step in store.replay(segment.trial_id, render=range(segment.start, segment.stop)):
             if step.divergence is not None:
                 return [], f"its re-execution differs: {step.divergence}"
-            if step.frame is None:
-                return [], "its environment renders no pictures (render_mode='rgb_array')"
-            shown = step.tick + 1  # a picture after a step is what the next one acts on
-            if shown >= segment.start:
-                pictures.append(np.asarray(step.frame))
-            if shown + 1 >= segment.stop:
+            if step.frame is not None:
+                pictures.append(step.frame)
+            if len(pictures) == segment.stop - segment.start:
                 return pictures, ""
     except CogmentLabError as error:
         return [], str(error.args[0])

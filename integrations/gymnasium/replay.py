@@ -18,11 +18,13 @@ from cogment_lab.integrations.replayed import (
     BRANCH_OF,
     BRANCH_TICK,
     Divergence,
+    Rendered,
     ReplayedTick,
     ancestry,
     check_over,
     check_tick,
     compare,
+    is_rendered,
     is_same,
     recorded_observation,
 )
@@ -50,7 +52,7 @@ class _Script:
 
 
 def replay(
-    store: TrialStore, trial_id: str, *, render: bool = False, env: EnvSource = None
+    store: TrialStore, trial_id: str, *, render: Rendered = False, env: EnvSource = None
 ) -> Iterator[ReplayedTick]:
     """Yield the reset, then each step, of a trial that is executed again.
 
@@ -61,7 +63,7 @@ def replay(
     Args:
         store: Holds the trial; recorded with ``record="full"`` or ``"actions"``.
         trial_id: Which.
-        render: Render each observation.
+        render: Render each observation, or those that these ticks acted on: ``range(20, 40)``.
         env: An environment, or what makes one; by default the recorded spec (of Gymnasium, or a
             ``PettingZooSpec``). One that is given stays open, and with ``render`` must have
             ``render_mode="rgb_array"``.
@@ -76,11 +78,13 @@ def replay(
         return
     info, data = _load(store, trial_id)
     script = _script(store, info)
-    with _environment(info, env, "rgb_array" if render else None) as inner:
+    with _environment(info, env, "rgb_array" if render is not False else None) as inner:
         observation = _start(inner, script)
         wanted = recorded_observation(data, 0)
         found = compare(-1, (("observation", wanted, observation),))
-        yield ReplayedTick(-1, observation, 0.0, False, False, _picture(inner, render), found)
+        yield ReplayedTick(
+            -1, observation, 0.0, False, False, _picture(inner, is_rendered(render, -1)), found
+        )
         for tick in range(len(data)):
             observation, reward, terminated, truncated, _ = inner.step(value_at(data.actions, tick))
             is_last = tick == len(data) - 1
@@ -97,7 +101,7 @@ def replay(
                 float(reward),
                 bool(terminated),
                 bool(truncated),
-                _picture(inner, render),
+                _picture(inner, is_rendered(render, tick)),
                 compare(tick, pairs),
             )
             if terminated or truncated:
@@ -327,8 +331,8 @@ def _is_watched(make_kwargs: dict[str, Any]) -> bool:
     return any(role not in (None, (), []) for role in roles)
 
 
-def _picture(env: Env, render: bool) -> npt.NDArray[np.uint8] | None:
-    if not render:
+def _picture(env: Env, is_wanted: bool) -> npt.NDArray[np.uint8] | None:
+    if not is_wanted:
         return None
     frame = env.render() if env.render_mode == "rgb_array" else None
     if not isinstance(frame, np.ndarray):

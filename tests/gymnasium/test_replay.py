@@ -81,6 +81,9 @@ def test_frames_are_rendered_again_for_trials_without_observations() -> None:
         steps = list(replay(store, name, render=True))
         assert len(steps) == 6 and all(step.frame.shape == (400, 600, 3) for step in steps)
         assert all(step.divergence is None for step in steps)
+        some = list(replay(store, name, render=range(1, 4)))
+        assert [step.tick + 1 for step in some if step.frame is not None] == [1, 2, 3]
+        np.testing.assert_array_equal(some[2].frame, steps[2].frame)
         with pytest.raises(ConfigurationError, match="rgb_array"):
             list(replay(store, name, render=True, env=gym.make("CartPole-v1")))
 

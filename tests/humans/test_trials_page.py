@@ -105,7 +105,7 @@ def test_a_trial_shows_proposed_beside_executed(client: Any, trials: list[str]) 
     assert "CORRECTING" in shown["phase"]
     assert set(shown["executed"]) <= {"push left", "push right"}, "in the environment's words"
     later = client.get("/api/trial", params={"trial": trials[0], "start": 10}).json()
-    assert later["ticks"] == [10, 11]
+    assert later["ticks"] == [10, 11] and later["return_before"] == sum(shown["rewards"][:10])
     assert client.get("/api/trial", params={"trial": trials[0], "start": 10**9}).json()["ticks"] == []
 
 

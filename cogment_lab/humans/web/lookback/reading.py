@@ -120,6 +120,7 @@ def show_trial(store: TrialStore, trial_id: str, agent: str, start: int) -> dict
         "from": rows.start,
         "ticks": data.ticks[rows],
         "rewards": data.rewards[rows],
+        "return_before": float(np.nansum(data.rewards[: rows.start])),
         "phase": data.phase[rows],
         "decided_by": data.decided_by[rows],
         "executed": [word(value_at(data.actions, row)) for row in indices],

@@ -35,12 +35,12 @@ def main() -> None:
 
 def _render(store: TrialStore, trial_id: str, target: Path, most_frames: int) -> dict[str, object]:
     replaying = importlib.import_module("cogment_lab.integrations.gymnasium.replay")
-    stride = -(-(store.info(trial_id).n_ticks + 1) // most_frames)
+    n_shown = store.info(trial_id).n_ticks + 1  # one more than ticks: what the last one led to
     pictures, ticks, divergence = [], [], ""
-    for step in replaying.replay(store, trial_id, render=True):
+    for step in replaying.replay(store, trial_id, render=range(0, n_shown, -(-n_shown // most_frames))):
         if step.divergence is not None and not divergence:
             divergence = str(step.divergence)[:500]
-        if step.frame is not None and (step.tick + 1) % stride == 0:
+        if step.frame is not None:
             pictures.append(encode_picture(step.frame, _WIDTH))
             ticks.append(step.tick + 1)
     if not pictures:

@@ -24,13 +24,13 @@ const labelling = new Labelling(() => trial, () => trial && drawPhases(), (tick)
 async function load(id, start = 0, agent = "") {
   trial = await get("trial", { trial: id, start, agent });
   at = 0;
-  let sum = 0;
+  let sum = trial.return_before;
   sums = trial.rewards.map((reward) => (sum += reward ?? 0));
   said = new Map();
   for (const { tick, value, source } of trial.feedback) said.set(tick, [...(said.get(tick) ?? []), `${value} (${source})`]);
   $("scrub").max = String(Math.max(0, trial.ticks.length - 1));
-  $("last").textContent = String(trial.ticks.at(-1) ?? "–");
   const isWhole = trial.from === 0 && trial.ticks.length === trial.recorded_ticks;
+  $("last").textContent = String(isWhole ? (trial.ticks.at(-1) ?? "–") : trial.n_ticks - 1);
   $("windows").hidden = isWhole;
   $("earlier").disabled = trial.from === 0;
   $("later").disabled = trial.from + trial.ticks.length >= trial.recorded_ticks;
