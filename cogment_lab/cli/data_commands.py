@@ -72,7 +72,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
     env: Annotated[str | None, typer.Option(help="Only trials of this environment.")] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
-    most_trials: Annotated[int, typer.Option(min=1, help="Read the ticks of the newest N.")] = 1000,
+    most_trials: Annotated[int, typer.Option(min=1, help="Read the ticks of the newest N.")] = 10_000,
 ) -> None:
     """Write what trials say about people and learners: one page, with pictures, that needs nothing else."""
     from cogment_lab.cli.report import write_report

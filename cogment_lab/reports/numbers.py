@@ -20,8 +20,8 @@ _NANOSECONDS = 1e-9
 _LONGEST_TICK = 5.0
 """Seconds; a longer tick is somebody who went for coffee, not work."""
 
-_CODES = {"player": 0, "teacher": 1, "fallback": 2}
-NOBODY = 3
+PERSON, NOBODY = 1, 3
+_CODES = {"player": 0, "teacher": PERSON, "fallback": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +30,17 @@ class TrialFigures:
 
     Attributes:
         info: What is known of it without its ticks.
-        deciders: ``(n_ticks,) uint8``, of the first agent: 0 player, 1 teacher, 2 fallback; empty if the
-            ticks were not read.
-        seconds_in_control: That a teacher spent in control.
+        deciders: ``(n_ticks,) uint8``, of the agent that people decided most for, else of the first: 0 a
+            policy, 1 a person, 2 fallback, 3 nobody; empty if the ticks were not read.
+        n_by_people: Ticks that a person decided, as teacher or as player.
+        seconds_in_control: That people spent in control.
         reactions: ``(k,)``, a person's reaction times, seconds.
         praise: Feedback above zero, number.
         scolding: Feedback below zero, number.
     """
 
     info: TrialInfo
+    n_by_people: int
     deciders: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     seconds_in_control: float = 0.0
     reactions: Floats = field(default_factory=lambda: np.zeros(0))
@@ -46,9 +48,14 @@ class TrialFigures:
     scolding: int = 0
 
     @property
-    def intervention_rate(self) -> float:
-        """Share of ticks that somebody else than the player decided."""
-        return self.info.n_interventions / self.info.n_ticks if self.info.n_ticks else 0.0
+    def is_read(self) -> bool:
+        """Whether its ticks were read."""
+        return len(self.deciders) > 0
+
+    @property
+    def share_by_people(self) -> float:
+        """Share of ticks that a person decided."""
+        return self.n_by_people / self.info.n_ticks if self.info.n_ticks else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,7 @@ class Participant:
     user_id: str
     trials: int
     ticks: int
-    interventions: int
+    n_by_people: int
     takeovers: int
     seconds_in_control: float
     feedback: int
@@ -93,16 +100,18 @@ class StoreReport:
         path: Where it lies.
         environments: With the most trials first.
         unread: Trials whose ticks were not read because there were too many.
+        running: Trials that are left out because they still run.
         corrupt: Ids of trials that could not be decoded.
     """
 
     path: str
     environments: Sequence[EnvironmentReport]
     unread: int = 0
+    running: int = 0
     corrupt: Sequence[str] = ()
 
 
-def read_report(store: TrialStore, *, env_id: str | None = None, most_trials: int = 1000) -> StoreReport:
+def read_report(store: TrialStore, *, env_id: str | None = None, most_trials: int = 10_000) -> StoreReport:
     """Read what a report shows.
 
     Args:
@@ -114,14 +123,18 @@ def read_report(store: TrialStore, *, env_id: str | None = None, most_trials: in
     Raises:
         ConfigurationError: there is no trial that is over.
     """
-    infos = [info for info in store.trials(env_id=env_id) if info.n_ticks and info.state != "RUNNING"]
+    found = [info for info in store.trials(env_id=env_id) if info.n_ticks]
+    infos = [info for info in found if info.state != "RUNNING"]
+    running = len(found) - len(infos)
     if not infos:
         of = f" of {env_id!r}" if env_id else ""
-        raise ConfigurationError(f"{store.path} holds no finished trial{of} to report on")
+        still = f" ({running} still run)" if running else ""
+        raise ConfigurationError(f"{store.path} holds no finished trial{of} to report on{still}")
     corrupt: list[str] = []
     by_env: dict[str, list[TrialFigures]] = defaultdict(list)
     for index, info in enumerate(infos):
-        figures = TrialFigures(info=info)
+        played = any(_is_played_by_a_person(info, agent) for agent in info.agents)
+        figures = TrialFigures(info=info, n_by_people=info.n_ticks if played else info.n_interventions)
         if index >= len(infos) - most_trials:
             try:
                 figures = _read_ticks(info, store.load(info.trial_id))
@@ -133,32 +146,48 @@ def read_report(store: TrialStore, *, env_id: str | None = None, most_trials: in
         for name, trials in sorted(by_env.items(), key=lambda item: -len(item[1]))
     ]
     unread = max(len(infos) - most_trials, 0)
-    return StoreReport(path=store.path, environments=environments, unread=unread, corrupt=corrupt)
+    return StoreReport(
+        path=store.path, environments=environments, unread=unread, running=running, corrupt=corrupt
+    )
 
 
 def _read_ticks(info: TrialInfo, agents: dict[str, TrialData]) -> TrialFigures:
     values = [opinion.value for data in agents.values() for opinion in data.feedback]
     reactions = [data.reaction_ns[data.reaction_ns > 0] * _NANOSECONDS for data in agents.values()]
-    first = next(iter(agents.values()))
-    deciders = np.full(info.n_ticks, NOBODY, np.uint8)
-    inside = first.ticks < info.n_ticks
-    deciders[first.ticks[inside]] = [_CODES[who] for who in first.decided_by[inside].tolist()]
+    rows = [_deciders(info, name, data) for name, data in agents.items()]
+    by_people = [int((row == PERSON).sum()) for row in rows]
     return TrialFigures(
         info=info,
-        deciders=deciders,
-        seconds_in_control=max((_seconds_in_control(data) for data in agents.values()), default=0.0),
+        n_by_people=min(sum(by_people), info.n_ticks),
+        deciders=rows[int(np.argmax(by_people))],
+        seconds_in_control=max(_seconds_in_control(info, name, data) for name, data in agents.items()),
         reactions=np.concatenate(reactions) if reactions else np.zeros(0),
         praise=sum(value > 0.0 for value in values),
         scolding=sum(value < 0.0 for value in values),
     )
 
 
-def _seconds_in_control(data: TrialData) -> float:
-    """Return the time from one tick's observation to the next one's, summed where a teacher is in control."""
+def _deciders(info: TrialInfo, agent: str, data: TrialData) -> npt.NDArray[np.uint8]:
+    codes = {**_CODES, "player": PERSON} if _is_played_by_a_person(info, agent) else _CODES
+    deciders = np.full(info.n_ticks, NOBODY, np.uint8)
+    inside = data.ticks < info.n_ticks
+    deciders[data.ticks[inside]] = [codes[who] for who in data.decided_by[inside].tolist()]
+    return deciders
+
+
+def _is_played_by_a_person(info: TrialInfo, agent: str) -> bool:
+    actors = dict(info.parameters.get("actors", {}))
+    return "web" in (actors.get("player"), actors.get(agent))
+
+
+def _seconds_in_control(info: TrialInfo, agent: str, data: TrialData) -> float:
+    """Return the time from one tick's observation to the next one's, summed where a person is in control."""
     if len(data) < 2:
         return 0.0
     lasted = np.diff(data.t_shown) * _NANOSECONDS
     lasted = np.append(lasted, np.median(lasted)).clip(0.0, _LONGEST_TICK)
+    if _is_played_by_a_person(info, agent):
+        return float(lasted.sum())
     return float(lasted[data.phase == "CORRECTING"].sum())
 
 
@@ -178,7 +207,7 @@ def _participants(trials: Sequence[TrialFigures]) -> list[Participant]:
                 user_id=user_id,
                 trials=len(theirs),
                 ticks=sum(trial.info.n_ticks for trial in theirs),
-                interventions=sum(trial.info.n_interventions for trial in theirs),
+                n_by_people=sum(trial.n_by_people for trial in theirs),
                 takeovers=sum(trial.info.n_takeovers for trial in theirs),
                 seconds_in_control=sum(trial.seconds_in_control for trial in theirs),
                 feedback=sum(trial.praise + trial.scolding for trial in theirs),
@@ -186,4 +215,4 @@ def _participants(trials: Sequence[TrialFigures]) -> list[Participant]:
                 mean_return=float(np.mean([trial.info.total_reward for trial in theirs])),
             )
         )
-    return sorted(found, key=lambda participant: -participant.interventions)
+    return sorted(found, key=lambda participant: -participant.n_by_people)

@@ -46,9 +46,9 @@ def render_page(report: StoreReport, *, title: str | None = None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{heading}</title>\n<style>{css}</style>\n</head>\n"
         f"<body>\n<header>\n<h1>{heading}</h1>\n"
-        f'<p class="quiet">{trials:,} finished trials of '
-        f"{len(report.environments)} environment{'s' * (len(report.environments) > 1)}, "
-        f"{_date(min(starts))} to {_date(max(starts))}</p>\n{_warnings(report)}</header>\n"
+        f'<p class="quiet">{_count(trials, "finished trial")} of '
+        f"{_count(len(report.environments), 'environment')}, {_period(starts)}</p>\n"
+        f"{_warnings(report)}</header>\n"
         f"<main>\n{body}</main>\n"
         "</body>\n</html>\n"
     )
@@ -58,9 +58,11 @@ def _warnings(report: StoreReport) -> str:
     lines = []
     if report.corrupt:
         lines.append(
-            f"{len(report.corrupt)} trial(s) cannot be decoded and count without their ticks: "
+            f"{_count(len(report.corrupt), 'trial')} cannot be decoded, and counted without ticks: "
             f"{', '.join(report.corrupt[:5])}{' …' if len(report.corrupt) > 5 else ''}"
         )
+    if report.running:
+        lines.append(f"{_count(report.running, 'trial')} left out, still running.")
     if report.unread:
         lines.append(
             f"The ticks of the oldest {report.unread:,} trials were not read: time, feedback, reactions and "
@@ -70,26 +72,31 @@ def _warnings(report: StoreReport) -> str:
 
 
 def _environment(report: EnvironmentReport) -> str:
-    has_people = bool(report.column("n_interventions").any())
-    figures = [
-        _figure("Learning curve", "The return of each trial.", learning_figure(report)),
-    ]
+    has_people = any(trial.n_by_people for trial in report.trials)
+    is_read = any(trial.is_read for trial in report.trials)
+    halves = []
     if has_people:
-        figures += [
-            _figure("Interventions", "How much of each trial people decided.", intervention_figure(report)),
-            _figure("Human cost", "Time in control and takeovers, summed up.", human_cost_figure(report)),
-        ]
-    if any(trial.praise or trial.scolding for trial in report.trials):
-        figures.append(_figure("Feedback", "Praise above, scolding below zero.", feedback_figure(report)))
-    if has_people and any(len(trial.deciders) for trial in report.trials):
-        figures.append(
-            _figure(
-                "Takeover map", "Who decided each tick of each trial.", takeover_map(report.trials), wide=True
-            )
+        halves.append(
+            _figure("Interventions", "How much of each trial people decided.", intervention_figure(report))
         )
+    if has_people and is_read:
+        halves.append(
+            _figure("Human cost", "Time in control and takeovers, summed up.", human_cost_figure(report))
+        )
+    if any(trial.praise or trial.scolding for trial in report.trials):
+        halves.append(_figure("Feedback", "Praise above, scolding below zero.", feedback_figure(report)))
+    wide = len(halves) % 2 == 0  # no gap in the last line
+    learning = learning_figure(report, wide=wide)
+    figures = [_figure("Learning curve", "The return of each trial.", learning, wide=wide), *halves]
+    if has_people and is_read:
+        caption = "Who decided each tick of each trial."
+        figures.append(_figure("Takeover map", caption, takeover_map(report.trials), wide=True))
+    has_names = any(participant.user_id for participant in report.participants)
+    has_feedback = any(participant.feedback for participant in report.participants)
     return (
         f"<section>\n<h2>{html.escape(report.env_id)}</h2>\n{_tiles(report)}"
-        f'<div class="figures">\n{"".join(figures)}</div>\n{_table(report.participants)}</section>\n'
+        f'<div class="figures">\n{"".join(figures)}</div>\n'
+        f"{_table(report.participants) if has_names or has_people or has_feedback else ''}</section>\n"
     )
 
 
@@ -98,13 +105,13 @@ def _tiles(report: EnvironmentReport) -> str:
     tenth = max(len(returns) // 10, 1)
     reactions = np.concatenate([trial.reactions for trial in report.trials])
     tiles = [
-        (f"{len(returns):,}", "trials"),
+        (f"{len(returns):,}", "trial" if len(returns) == 1 else "trials"),
         (f"{int(ticks.sum()):,}", "environment steps"),
-        (_number(returns[-tenth:].mean()), f"mean return, last {tenth}"),
+        (_number(returns[-tenth:].mean()), f"mean return, last {tenth}" if tenth > 1 else "last return"),
     ]
-    if interventions := report.column("n_interventions").sum():
+    if by_people := sum(trial.n_by_people for trial in report.trials):
         tiles += [
-            (f"{interventions / ticks.sum():.1%}", "of steps decided by people"),
+            (f"{by_people / ticks.sum():.1%}", "of steps by people"),
             (f"{int(report.column('n_takeovers').sum()):,}", "takeovers"),
             (_duration(sum(trial.seconds_in_control for trial in report.trials)), "in control"),
         ]
@@ -127,17 +134,17 @@ def _figure(title: str, caption: str, svg: str, *, wide: bool = False) -> str:
 
 def _table(participants: Sequence[Participant]) -> str:
     names = (
-        "participant", "trials", "steps", "decided", "takeovers", "in control", "feedback",
+        "participant", "trials", "steps", "decided by them", "takeovers", "in control", "feedback",
         "median reaction", "mean return",
     )  # fmt: skip
     rows = []
     for each in participants:
-        reaction = "" if each.median_reaction_ms is None else f"{each.median_reaction_ms:.0f} ms"
+        reaction = "\N{EN DASH}" if each.median_reaction_ms is None else f"{each.median_reaction_ms:.0f} ms"
         cells = (
             each.user_id or "(not named)",
             f"{each.trials:,}",
             f"{each.ticks:,}",
-            f"{each.interventions / each.ticks:.1%}",
+            f"{each.n_by_people / each.ticks:.1%}",
             f"{each.takeovers:,}",
             _duration(each.seconds_in_control),
             f"{each.feedback:,}",
@@ -158,6 +165,15 @@ def _number(value: float) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 60.0:.1f} min" if seconds >= 120.0 else f"{seconds:.1f} s"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _period(starts: Sequence[float]) -> str:
+    first, last = _date(min(starts)), _date(max(starts))
+    return first if first == last else f"{first} to {last}"
 
 
 def _date(seconds: float) -> str:

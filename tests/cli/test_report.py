@@ -47,10 +47,10 @@ def test_the_figures_are_those_of_the_trials(store: Path) -> None:
     for trial, data in zip(report.trials, agents, strict=True):
         np.testing.assert_array_equal(trial.deciders == 1, data.is_intervention)
         assert trial.praise + trial.scolding == len(data.feedback) > 0
-        assert trial.intervention_rate == pytest.approx(data.is_intervention.mean())
+        assert trial.share_by_people == pytest.approx(data.is_intervention.mean())
     (participant,) = report.participants
     assert participant.trials == 6
-    assert participant.interventions == sum(int(data.is_intervention.sum()) for data in agents) > 0
+    assert participant.n_by_people == sum(int(data.is_intervention.sum()) for data in agents) > 0
     assert participant.takeovers == sum(info.n_takeovers for info in infos)
     assert participant.median_reaction_ms is None
     lasted = sum(np.diff(data.t_shown)[data.phase[:-1] == "CORRECTING"].sum() for data in agents) / 1e9
@@ -150,7 +150,67 @@ def test_without_matplotlib_the_extra_is_named(store: Path, monkeypatch: pytest.
 
 
 def test_maps_of_many_long_trials_are_put_together() -> None:
-    shares = np.zeros((1000, 7, 3))
-    shares[:, :, 0] = 1.0
-    smaller = figures._shrink(shares, 400, 0)
-    assert smaller.shape == (400, 7, 3) and smaller.sum() == shares.sum()
+    rows = [np.zeros(7, np.uint8)] * 999 + [np.array([1, NOBODY, 2], np.uint8)]
+    shares = figures._map_shares(rows, 7, 400, 600)
+    assert shares.shape == (400, 7, 3) and shares.sum(axis=(0, 1)).tolist() == [999 * 7, 1, 1]
+    assert shares[-1, :3].argmax(axis=1).tolist() == [0, 0, 0], "mixed with its neighbours"
+    narrow = figures._map_shares(rows[-1:], 3000, 400, 600)
+    assert narrow.shape == (1, 600, 3) and narrow[0, 0].tolist() == [0, 1, 1]
+
+
+class Person(SimulatedHuman):
+    called = "web"  # as a seat on a page is
+
+
+def test_what_people_play_themselves_counts_as_theirs() -> None:
+    actors = {"gym": Person(scripted_policy(ENV_ID))}
+    board = pettingzoo.make("aec", "classic/tictactoe-v3")
+    players = {"player_1": first_legal, "player_2": Person(first_legal)}
+    with cogment_lab.TrialStore(":memory:") as opened:
+        cogment_lab.run(ENV_ID, actors, 1, seed=1, store=opened, max_episode_steps=20, user_id="ann")
+        cogment_lab.run(ENV_ID, lambda observation: 0, 1, seed=1, store=opened)
+        cogment_lab.run(board, players, 1, store=opened)
+        report = read_report(opened)
+        assert "Human cost</h3>" in render_page(report)
+        unread = read_report(opened, most_trials=1)
+    played, alone = report.environments[0].trials
+    assert played.share_by_people == 1.0 and set(played.deciders.tolist()) == {1}
+    assert played.seconds_in_control > 0.0 and alone.n_by_people == alone.seconds_in_control == 0
+    assert report.environments[0].participants[0].user_id == "ann"
+    (turns,) = report.environments[1].trials
+    assert turns.n_by_people == (turns.deciders == 1).sum() == turns.info.n_ticks // 2
+    assert unread.environments[0].trials[0].n_by_people == 20
+
+
+def test_what_was_not_read_is_not_drawn_as_nothing(store: Path) -> None:
+    with cogment_lab.TrialStore(store) as opened:
+        report = read_report(opened, most_trials=2)
+    (environment,) = report.environments
+    assert figures.human_cost_figure(environment) and figures.feedback_figure(environment)
+    drawn: list[Any] = []
+    original = figures._draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_draw", lambda draw, size=None: drawn.append(draw) or original(draw))
+        figures.human_cost_figure(environment)
+        figures.takeover_map(environment.trials)
+    from matplotlib.figure import Figure
+
+    cost, shown = (Figure().subplots() for _ in drawn)
+    drawn[0](cost)
+    drawn[1](shown)
+    steps = np.cumsum(environment.column("n_ticks"))
+    assert cost.lines[0].get_xdata().tolist() == steps[4:].tolist()
+    assert shown.images[0].get_extent() == [0, max(environment.column("n_ticks")[4:]), 6.5, 4.5]
+
+
+def test_running_trials_and_single_ones_are_told(store: Path) -> None:
+    with cogment_lab.TrialStore("one.db") as opened:
+        cogment_lab.run(ENV_ID, lambda observation: 0, 1, seed=1, store=opened)
+        env = cogment_lab.make(ENV_ID, store=opened)
+        env.reset(seed=1)
+        env.step(0)
+        opened.flush()
+        page = render_page(read_report(opened))
+        env.close()
+    assert "1 finished trial of 1 environment, " in page and "1 trial left out, still running." in page
+    assert page.count("Participants") == 0, "nobody took part"
