@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +162,8 @@ def to_minari(
 def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> dict[str, MinariDataset]:
     """Write one dataset for each agent of the trials: ``name-<agent>-v0``, or ``dataset_id`` if it is one.
 
+    All are written, or none.
+
     Raises:
         ConfigurationError: as :func:`to_minari`.
         StoreFullError: as :func:`to_minari`.
@@ -169,7 +173,13 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
     agents = find_agents(store, env=options.get("env"))
     if len(agents) == 1:
         return {agents[0]: to_minari(store, dataset_id, agent=agents[0], **options)}
-    return {name: to_minari(store, f"{head}-{name}{version}", agent=name, **options) for name in agents}
+    written: dict[str, MinariDataset] = {}
+    with contextlib.ExitStack() as unless_complete:
+        for name in agents:
+            written[name] = to_minari(store, f"{head}-{name}{version}", agent=name, **options)
+            unless_complete.callback(shutil.rmtree, get_dataset_path(str(written[name].id)))
+        unless_complete.pop_all()
+    return written
 
 
 def from_minari(

@@ -37,7 +37,8 @@ Rendered: TypeAlias = "bool | Container[int]"
 UNKNOWN: Any = object()
 """What was not recorded, and is the same as anything."""
 
-_MOST_NUMBERS = 32
+_MOST_NUMBERS = 4
+"""Of an array with more, only the first place that differs is shown."""
 
 BRANCH_OF, BRANCH_TICK = "branch_of", "branch_tick"
 """Properties of a branch: its parent, and the tick at which it left it."""
@@ -62,18 +63,21 @@ class Divergence:
 
     def __str__(self) -> str:
         where = "the reset" if self.tick < 0 else f"tick {self.tick}"
-        recorded, replayed = self.recorded, self.replayed
-        if isinstance(recorded, np.ndarray) and recorded.size > _MOST_NUMBERS:
-            found = np.asarray(replayed).astype(recorded.dtype)
+        path, recorded, replayed = _first_part_that_differs(self.recorded, self.replayed)
+        what = f"{self.what}{path} of {where}"
+        if isinstance(recorded, np.ndarray):
+            found = np.asarray(replayed)
             if found.shape != recorded.shape:
-                return (
-                    f"{self.what} of {where}: recorded of shape {recorded.shape}, replayed of {found.shape}"
-                )
-            places = np.argwhere(recorded != found)
-            first = tuple(places[0].tolist())
-            where += f" at {first} and {len(places) - 1} other places"
-            recorded, replayed = recorded[first], found[first]
-        return f"{self.what} of {where}: recorded {recorded!r}, replayed {replayed!r}"
+                return f"{what}: recorded of shape {recorded.shape}, replayed of {found.shape}"
+            found = found.astype(recorded.dtype)
+            if recorded.size > _MOST_NUMBERS:
+                places = np.argwhere(~((recorded == found) | ((recorded != recorded) & (found != found))))
+                first = tuple(places[0].tolist())
+                what += f" at {first[0] if len(first) == 1 else first}"
+                what += f" and {len(places) - 1} other places" if len(places) > 1 else ""
+                recorded, found = recorded[first], found[first]
+            recorded, replayed = recorded.tolist(), found.tolist()
+        return f"{what}: recorded {recorded!r}, replayed {replayed!r}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,13 +180,35 @@ def compare(tick: int, pairs: Iterable[tuple[str, Any, Any]]) -> Divergence | No
 def is_same(recorded: Any, replayed: Any) -> bool:
     """Return whether a value is what was recorded, in the record's dtype; NaN is NaN."""
     if isinstance(recorded, dict):
-        return recorded.keys() == replayed.keys() and all(
-            is_same(part, replayed[key]) for key, part in recorded.items()
+        return (
+            isinstance(replayed, dict)
+            and recorded.keys() == replayed.keys()
+            and all(is_same(part, replayed[key]) for key, part in recorded.items())
         )
     if isinstance(recorded, tuple):
-        return len(recorded) == len(replayed) and all(map(is_same, recorded, replayed))
+        return (
+            isinstance(replayed, tuple)
+            and len(recorded) == len(replayed)
+            and all(map(is_same, recorded, replayed))
+        )
     if isinstance(recorded, float | np.ndarray | np.number):
+        if isinstance(replayed, dict | tuple | str):
+            return False
         wanted = np.asarray(recorded)
         found = np.asarray(replayed).astype(wanted.dtype)
         return np.array_equal(wanted, found, equal_nan=wanted.dtype.kind in "fc")
     return bool(recorded == replayed)
+
+
+def _first_part_that_differs(recorded: Any, replayed: Any) -> tuple[str, Any, Any]:
+    """Return where in a nested value that is, and the two parts; of others the values themselves."""
+    keys: Iterable[Any] = ()
+    if isinstance(recorded, dict) and isinstance(replayed, dict) and recorded.keys() == replayed.keys():
+        keys = recorded
+    elif isinstance(recorded, tuple) and isinstance(replayed, tuple) and len(recorded) == len(replayed):
+        keys = range(len(recorded))
+    for key in keys:
+        if not is_same(recorded[key], replayed[key]):
+            path, one, other = _first_part_that_differs(recorded[key], replayed[key])
+            return f"[{key!r}]{path}", one, other
+    return "", recorded, replayed

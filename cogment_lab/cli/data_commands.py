@@ -86,7 +86,8 @@ def export(
     to: Annotated[Format, typer.Option(help="The format.")],
     name: Annotated[str, typer.Option("--id", help="Minari id like lunar/human-v0, or a file.")],
     query: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: env, min_return, only, labelled... or a property.")
+        list[str] | None,
+        typer.Option(help="NAME=VALUE: env, min_return, only, labelled... or a property; several times."),
     ] = None,
     agent: Annotated[str | None, typer.Option(help="Whose steps; for Minari all agents without it.")] = None,
     author: Annotated[str | None, typer.Option(help="Of the Minari dataset.")] = None,

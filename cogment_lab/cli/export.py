@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def export_trials(
     """
     chosen = parse_query(query)
     with open_existing(file) as store:
+        _check_properties(store, chosen.get("properties", {}))
         _report_damaged(store, chosen)
         if kind == "minari":
             from cogment_lab.integrations.minari import to_minari, to_minari_by_agent
@@ -77,21 +80,47 @@ def export_trials(
         write, unit = writers[kind]
         path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
         agents = [agent] if agent is not None else find_agents(store, env=chosen.get("env"))
-        for each in agents:
-            where = path if len(agents) == 1 else path.with_stem(f"{path.stem}-{each}")
-            count = write(store.query(agent=each, **chosen), where)
-            _say(f"wrote {where}: {count} {unit}")
+        with contextlib.ExitStack() as unless_complete:
+            said = []
+            for each in agents:
+                where = path if len(agents) == 1 else path.with_stem(f"{path.stem}-{each}")
+                count = write(store.query(agent=each, **chosen), where)
+                unless_complete.callback(where.unlink, missing_ok=True)
+                said.append(f"wrote {where}: {count} {unit}")
+            unless_complete.pop_all()
+        _say("\n".join(said))
+
+
+def _check_properties(store: TrialStore, properties: dict[str, str]) -> None:
+    """Check that some trial has properties of these names, of which one may be a query's misspelt argument.
+
+    Raises:
+        ConfigurationError: none has.
+    """
+    if not properties or not len(store):
+        return
+    there = {name for info in store.trials() for name in info.properties}
+    for name in properties:
+        if name not in there:
+            names = ", ".join((*_NUMBERS, *_TEXTS, "labelled", "trial"))
+            raise ConfigurationError(
+                f"no trials match --query {name}={properties[name]}: none has a property {name!r} (there are "
+                f"{', '.join(sorted(there)) or 'no properties'}), and a query knows {names}"
+            )
 
 
 def _report_damaged(store: TrialStore, query: dict[str, Any]) -> None:
     """Name the trials that ``damaged=skip`` is going to leave out."""
     if query.get("damaged") != "skip":
         return
+    left_out: collections.Counter[str] = collections.Counter()
     for info in store.query(**query, agent=find_agents(store, env=query.get("env"))[0]).infos:
         try:
             store.load(info.trial_id)
         except CorruptStoreError as error:
-            _say(f"left out: {error}")
+            left_out[str(error)] += 1
+    for why, count in left_out.items():
+        _say(f"left out: {f'{count} trials, ' if count > 1 else ''}{why}")
 
 
 def import_trials(sources: Sequence[str], file: Path) -> None:

@@ -69,7 +69,7 @@ def replay(
             ``render_mode="rgb_array"``.
 
     Raises:
-        ConfigurationError: the environment cannot be made again, or actions are missing.
+        ConfigurationError: the environment cannot be made again, takes other actions, or actions are missing.
         TrialNotFoundError: there is no such trial.
         TrialStateError: it still runs.
     """
@@ -79,6 +79,7 @@ def replay(
     info, data = _load(store, trial_id)
     script = _script(store, info)
     with _environment(info, env, "rgb_array" if render is not False else None) as inner:
+        _check_actions(store, trial_id, inner)
         observation = _start(inner, script)
         wanted = recorded_observation(data, 0)
         found = compare(-1, (("observation", wanted, observation),))
@@ -177,7 +178,9 @@ def branch(
         raise TrialStateError(f"trial {trial_id!r} terminated before tick {tick}: nothing follows it")
     script = _script(store, info)
     render_mode = make_kwargs.pop("render_mode", "rgb_array" if _is_watched(make_kwargs) else None)
-    inner = _BranchEnv(_make(info, env, render_mode), script, trial_id, data, tick, restore)
+    made = _make(info, env, render_mode)
+    _check_actions(store, trial_id, made)
+    inner = _BranchEnv(made, script, trial_id, data, tick, restore)
     lineage = {BRANCH_OF: trial_id, BRANCH_TICK: str(tick)}
     properties = {**(make_kwargs.pop("properties", None) or {}), **lineage}
     return make(inner, store=store, properties=properties, **make_kwargs)
@@ -324,6 +327,20 @@ def _make(info: TrialInfo, source: EnvSource, render_mode: str | None) -> Env:
             f"({type(error).__name__}: {error}): install and import the package that provides it, or pass "
             "env="
         ) from error
+
+
+def _check_actions(store: TrialStore, trial_id: str, env: Env) -> None:
+    """Check that recorded actions mean something to an environment.
+
+    Raises:
+        ConfigurationError: its action space is another one.
+    """
+    (spec,) = store.agent_specs(trial_id=trial_id, agent=_AGENT)
+    if env.action_space != spec.action_space:
+        raise ConfigurationError(
+            f"trial {trial_id!r} has actions of {spec.action_space}, and {env} takes {env.action_space}: "
+            "pass the environment that it was recorded with"
+        )
 
 
 def _is_watched(make_kwargs: dict[str, Any]) -> bool:

@@ -1,7 +1,9 @@
 """``cogmentlab export``, ``import`` and ``replay``."""
 
+import contextlib
 import csv
 import errno
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from cogment_lab.integrations import npz, tables
+from cogment_lab.integrations.pettingzoo import PettingZooSpec
 
 import cogment_lab
 from cogment_lab.cli.export import parse_query
+from cogment_lab.cli.replay import replay_trial
 from cogment_lab.errors import ConfigurationError, StoreFullError
 from cogment_lab.humans.scripted import scripted_policy
 
@@ -79,6 +83,32 @@ def test_queries_choose_and_say_what_is_wrong(cogmentlab: Any, store: Path) -> N
         "export", "some.db", "--to", "csv", "--id", "none", "--query", "study=other", status=1
     )
     assert b"nothing to export" in said and not list(Path().glob("*none*"))
+    said = cogmentlab.output(
+        "export", "some.db", "--to", "csv", "--id", "none", "--query", "min_retrun=3", status=1
+    )
+    assert b"query knows min_return" in said and b"there are study" in said
+
+
+def test_all_agents_are_exported_or_none(cogmentlab: Any, store: Path) -> None:
+    game = PettingZooSpec("parallel", "classic/rps-v2", {"max_cycles": 3})
+    cogment_lab.run(game, dict.fromkeys(("player_0", "player_1"), lambda observation: 0), store="game.db")
+    for kind, taken in (("npz", Path("game-player_1.npz")), ("minari", Path("minari/game-player_1-v0"))):
+        taken.mkdir(parents=True)
+        name = "game-v0" if kind == "minari" else "game"
+        said = cogmentlab.output("export", "game.db", "--to", kind, "--id", name, status=1)
+        assert b"exists already" in said
+        assert [path.name for path in taken.parent.glob("game-*")] == [taken.name]
+
+
+def test_damage_that_many_trials_share_is_told_once(cogmentlab: Any, store: Path) -> None:
+    cogment_lab.run("Pendulum-v1", scripted_policy("Pendulum-v1"), 1, seed=3, store="some.db")
+    with contextlib.closing(sqlite3.connect("some.db")) as damaged, damaged:
+        damaged.execute("UPDATE chunks SET checksum = checksum + 1 WHERE id = 1")
+    said = cogmentlab.output(
+        "export", "some.db", "--to", "csv", "--id", "rest", "--query", "damaged=skip"
+    ).decode()
+    assert said.count("left out") == 1 and "left out: 2 trials, ticks of trial" in said
+    assert "200 steps" in said
 
 
 def test_a_full_disk_leaves_no_half_file(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,3 +129,22 @@ def test_a_trial_is_replayed_and_filmed(cogmentlab: Any, store: Path) -> None:
     assert b"21 frames" in said and Path("out.mp4").read_bytes()[4:8] == b"ftyp"
     assert not list(Path().glob(".out*"))
     assert b"TrialNotFoundError" in cogmentlab.output("replay", "some.db", "nobody", status=1)
+
+
+def test_another_environment_is_named_and_a_changed_one_differs(
+    cogmentlab: Any, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.py").write_text(
+        "import gymnasium as gym\n"
+        "def other(): return gym.make('CartPole-v1')\n"
+        "def heavier():\n"
+        "    env = gym.make('Pendulum-v1')\n"
+        "    env.unwrapped.m = 1.1\n"
+        "    return env\n"
+    )
+    with cogment_lab.TrialStore(store) as opened:
+        name = next(opened.trials()).trial_id
+    said = cogmentlab.output("replay", "some.db", name, "--env", "mine:other", status=1)
+    assert b"has actions of Box" in said and b"takes Discrete(2)" in said and b"Traceback" not in said
+    assert replay_trial(store, name, render=False, video=None, env="mine:heavier") == 1
+    assert "diverged: observation of tick 0: recorded [" in capsys.readouterr().out

@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from cogment_lab.integrations.gymnasium.replay import branch, check_replay, replay
+from cogment_lab.integrations.gymnasium.replay import Divergence, branch, check_replay, replay
+from cogment_lab.integrations.replayed import is_same
 from gymnasium.envs.registration import EnvSpec
 
 import cogment_lab
@@ -141,3 +142,20 @@ def test_a_missing_environment_names_what_to_install(monkeypatch: pytest.MonkeyP
         importlib.invalidate_caches()
         with pytest.raises(ConfigurationError, match=r"lost_package.*install and import"):
             list(replay(store, name))
+
+
+def test_a_difference_is_shown_where_it_is() -> None:
+    recorded = {"camera": np.zeros((2, 3), np.uint8), "speed": np.zeros(2, np.float32)}
+    replayed = {"camera": np.zeros((2, 3), np.uint8), "speed": np.array([0, 0.5], np.float32)}
+    assert str(Divergence(3, "observation", recorded, replayed)) == (
+        "observation['speed'] of tick 3: recorded [0.0, 0.0], replayed [0.0, 0.5]"
+    )
+    replayed["camera"][1, 2] = 7
+    assert str(Divergence(3, "observation", recorded, replayed)) == (
+        "observation['camera'] of tick 3 at (1, 2): recorded 0, replayed 7"
+    )
+    many, nan = np.zeros(6), np.array([np.nan, 0, 0, 0, 0, 1])
+    assert str(Divergence(-1, "observation", many, nan)) == (
+        "observation of the reset at 0 and 1 other places: recorded 0.0, replayed nan"
+    )
+    assert not is_same(recorded, 3) and not is_same((1, 2), 3) and not is_same(np.zeros(2), {"a": 1})
