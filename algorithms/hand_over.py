@@ -18,6 +18,7 @@ from cogment_lab.algorithms.normalization import folded_state
 from cogment_lab.algorithms.offline_batches import OfflineBatch, OfflineBuffer
 from cogment_lab.algorithms.offline_networks import least_value, policy_of, values_of
 from cogment_lab.integrations.sb3.fill import write_transitions
+from gymnasium import spaces
 from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -43,6 +44,8 @@ _HOLD_STEPS = 10_000
 _HELD_STATES = 64
 _FIRST_TEMPERATURE = 0.01
 _FIRST_LOG_STD = -2.0
+_LEAST_LOG_STD = -3.0
+"""Of PPO's and A2C's Gaussian, in units of half an action's range."""
 
 
 def hand_over(
@@ -57,7 +60,8 @@ def hand_over(
 
     The actor is copied; a critic too, where both have one, in units of the unscaled reward. Off-policy models
     then have ``learning_starts = 0`` (else ``learn`` would begin with random actions), and SAC's automatic
-    temperature starts at 0.01: at its usual 1.0 it would ask for random actions as well.
+    temperature starts at 0.01: at its usual 1.0 it would ask for random actions as well. PPO's and A2C's
+    Gaussians are widened to 0.05 of half an action's range, if cloning has left them narrower.
 
     Args:
         source: What learned offline.
@@ -99,6 +103,7 @@ def hand_over(
         _copy_actor_and_critic(source, model)
     elif isinstance(model, OnPolicyAlgorithm) and isinstance(source.policy, ActorCriticPolicy):
         _load(model.policy, source.policy.state_dict(), "policy")
+        _keep_exploring(model)
     else:
         raise _no_way(source, model)
     buffer = None
@@ -165,6 +170,15 @@ def _copy_actor_and_critic(source: OfflineAlgorithm, model: SAC | TD3) -> None:
         _load(model.policy.critic, folded_state(critic), "critic")
         _rescale_last(model.policy.critic.q_networks, source.scaled_by)
         model.policy.critic_target.load_state_dict(model.policy.critic.state_dict())
+
+
+def _keep_exploring(model: OnPolicyAlgorithm) -> None:
+    """Widen a Gaussian that cloning made narrow: the ratios of its densities would leap at each update."""
+    space, log_std = model.action_space, getattr(model.policy, "log_std", None)
+    if isinstance(space, spaces.Box) and isinstance(log_std, th.Tensor) and not model.use_sde:
+        half = 0.5 * (space.high - space.low).ravel()
+        floor = th.as_tensor(np.log(half) + _LEAST_LOG_STD, dtype=log_std.dtype, device=log_std.device)
+        log_std.data = th.maximum(log_std.data, floor)
 
 
 def _copy_mean(source: SACActor | TD3Actor, target: SACActor | TD3Actor) -> None:

@@ -42,9 +42,9 @@ class OfflineAlgorithm(BaseAlgorithm):
         batch_size: Steps per gradient step.
         gamma: Discount.
         tau: Of the target networks' moving average.
-        reward_scale: Rewards are multiplied by it. ``"auto"`` gives the discounted returns of the data a
-            standard deviation of 10: temperatures are in units of return, and critics learn large values
-            slowly.
+        reward_scale: Rewards are multiplied by it. ``"auto"`` gives the discounted returns of the first data
+            that are learned from a standard deviation of 10: temperatures are in units of return, and critics
+            learn large values slowly.
         policy_kwargs: Passed to the policy.
         tensorboard_log: Folder.
         verbose: As in Stable-Baselines3.
@@ -199,7 +199,7 @@ class OfflineAlgorithm(BaseAlgorithm):
 
     def _fill_buffer(self) -> None:
         assert self.data is not None
-        if self.reward_scale == "auto":
+        if self.reward_scale == "auto" and not self._n_updates:  # else the critics have learned its units
             spread = float(np.std(self.data.returns_to_go(self.gamma)))
             self.scaled_by = 10.0 / spread if spread > 0.0 else 1.0
         self.buffer = OfflineBuffer(
@@ -247,8 +247,9 @@ class OfflineAlgorithm(BaseAlgorithm):
         listener.on_training_start(locals(), globals())
         sums: dict[str, th.Tensor] = defaultdict(lambda: th.zeros((), device=self.device))
         summed = 0
-        self.policy.set_training_mode(True)
         while self.num_timesteps < total:
+            if not self.policy.training:  # a callback's predict() turns it off
+                self.policy.set_training_mode(True)
             self._update_current_progress_remaining(self.num_timesteps, total)
             self._update_learning_rate(self.optimizers())
             for name, value in self.train_on(self.buffer.sample(self.batch_size)).items():

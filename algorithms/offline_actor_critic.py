@@ -10,6 +10,8 @@ from cogment_lab.algorithms.offline import OfflineAlgorithm
 from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
 from stable_baselines3.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
+from cogment_lab.errors import ConfigurationError
+
 __all__ = ["OfflineActorCritic"]
 
 
@@ -25,6 +27,8 @@ class OfflineActorCritic(OfflineAlgorithm):
 
     def _setup_networks(self) -> None:
         policy: Any = self.policy
+        if getattr(policy.actor, "use_sde", False):
+            raise ConfigurationError("use_sde=True: what is learned from data explores nothing, leave it out")
         self.actor = policy.actor
         self.critic: ContinuousCritic = policy.critic
         self.critic_target: ContinuousCritic = policy.critic_target

@@ -180,6 +180,15 @@ def test_values_of_ppo_are_fitted_to_the_returns(store):
     assert values[0] > values[1] + 0.5
 
 
+def test_a_narrow_clone_is_wide_enough_for_ppo(store):
+    cloned = offline(BC, store, actor_of=PPO)
+    cloned.policy.log_std.data.fill_(-8.0)
+    model = online(PPO)
+    cloned.into(model, warm_up=0)
+    assert float(model.policy.log_std.detach()) == -3.0  # a bound of Hold's actions is 1
+    np.testing.assert_array_equal(actions_of(model), actions_of(cloned))
+
+
 def test_discrete_values_go_on_in_dqn(discrete_store, tmp_path):
     learned = offline(DiscreteCQL, discrete_store, 200)
     model = online(DQN, Discretely())

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
+from cogment_lab.algorithms.offline_batches import OfflineBuffer
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
@@ -31,6 +32,17 @@ def mean_action(model):
     return float(actions_of(model).mean())
 
 
+@pytest.fixture
+def data_for(bandit, box_spaces, discrete_spaces):
+    """Arrays and their spaces, that an algorithm can learn from."""
+
+    def choose(algorithm):
+        is_discrete = algorithm is DiscreteCQL
+        return bandit(discrete=is_discrete), discrete_spaces if is_discrete else box_spaces
+
+    return choose
+
+
 def test_cloning_returns_the_mean_of_what_was_done(bandit, box_spaces):
     assert abs(mean_action(learner(BC, bandit(), box_spaces).learn(300))) < 0.15
 
@@ -51,24 +63,57 @@ def test_discrete_learning_finds_the_rare_better_action(bandit, discrete_spaces)
     assert (actions_of(learned) == 2).mean() > 0.9
 
 
-@pytest.mark.parametrize("algorithm", CONTINUOUS)
-def test_the_same_seed_learns_the_same(algorithm, bandit, box_spaces):
-    runs = [actions_of(learner(algorithm, bandit(), box_spaces).learn(10)) for _ in range(2)]
-    np.testing.assert_array_equal(*runs)
+@pytest.mark.parametrize("algorithm", [*CONTINUOUS, DiscreteCQL])
+def test_the_same_seed_learns_the_same(algorithm, data_for):
+    runs = [learner(algorithm, *data_for(algorithm)).learn(10).policy.state_dict() for _ in range(2)]
+    for name, value in runs[0].items():
+        assert torch.equal(value, runs[1][name]), name
+    other = learner(algorithm, *data_for(algorithm), seed=2).learn(10).policy.state_dict()
+    assert any(not torch.equal(value, other[name]) for name, value in runs[0].items())
 
 
-@pytest.mark.parametrize("algorithm", CONTINUOUS)
-def test_a_saved_model_predicts_and_goes_on_the_same(algorithm, bandit, box_spaces, tmp_path):
-    model = learner(algorithm, bandit(), box_spaces).learn(10)
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [*((algorithm, {}) for algorithm in [*CONTINUOUS, DiscreteCQL]), (CQL, {"target_gap": 1.0})],
+)
+def test_a_saved_model_predicts_and_goes_on_the_same(algorithm, options, data_for, tmp_path):
+    data, env = data_for(algorithm)
+    model = learner(algorithm, data, env, **options).learn(10)
     model.save(tmp_path / "model.zip")
     loaded = algorithm.load(tmp_path / "model.zip")
     np.testing.assert_array_equal(actions_of(loaded), actions_of(model))
     with pytest.raises(ConfigurationError, match="set_data"):
         loaded.learn(1)
-    loaded.set_data(bandit())
-    before = {name: value.clone() for name, value in loaded.policy.state_dict().items()}
-    loaded.learn(5)
-    assert any(not torch.equal(value, before[name]) for name, value in loaded.policy.state_dict().items())
+    loaded.set_data(data)
+    for each in (model, loaded):
+        each.buffer = OfflineBuffer(each.data, each.observation_space, each.scaled_by, 0.99, each.device, 5)
+        torch.manual_seed(5)
+        each.learn(5)
+    for name, value in model.policy.state_dict().items():
+        assert torch.equal(value, loaded.policy.state_dict()[name]), name
+
+
+def test_units_of_the_critics_stay_when_the_data_change(bandit, box_spaces):
+    model = learner(IQL, bandit(), box_spaces).learn(1)
+    scaled_by = model.scaled_by
+    data = bandit(seed=1)
+    model.set_data({**data, "rewards": 100.0 * data["rewards"]})
+    assert model.scaled_by == scaled_by
+    torch.testing.assert_close(
+        model.buffer.rewards[:, 0], torch.tensor(100.0 * scaled_by * data["rewards"], dtype=torch.float32)
+    )
+
+
+def test_predicting_in_a_callback_leaves_the_networks_in_training_mode(bandit, box_spaces):
+    class Predict(BaseCallback):
+        def _on_step(self):
+            seen.append(self.model.policy.training)
+            self.model.predict(np.zeros(2, np.float32))
+            return True
+
+    seen = []
+    model = learner(IQL, bandit(), box_spaces).learn(3, callback=Predict())
+    assert seen == [True, True, True] and not model.policy.training
 
 
 @pytest.mark.parametrize("actor_of", [SAC, TD3, PPO])
@@ -124,6 +169,11 @@ def test_continuous_data_offered_to_a_discrete_algorithm_names_the_right_one(ban
         learner(DiscreteCQL, bandit(), box_spaces)
 
 
+def test_state_dependent_exploration_is_refused(bandit, box_spaces):
+    with pytest.raises(ConfigurationError, match="use_sde"):
+        AWAC("MlpPolicy", bandit(10), env=box_spaces, policy_kwargs={"use_sde": True})
+
+
 def test_losses_that_are_not_finite_stop_learning(bandit, box_spaces):
     data = bandit()
     data["rewards"] = data["rewards"] * 1e30
@@ -139,6 +189,7 @@ def test_losses_that_are_not_finite_stop_learning(bandit, box_spaces):
         (AWAC, {"temperature": 0.0}),
         (TD3BC, {"policy_delay": 0}),
         (CQL, {"n_actions": 0}),
+        (CQL, {"target_gap": 1.0, "conservatism": 0.0}),
         (BC, {"batch_size": 0}),
         (BC, {"actor_of": int}),
         (CalQL, {"reward_scale": -1.0}),

@@ -131,6 +131,26 @@ def test_the_soft_maximum_is_over_all_kinds_of_candidates():
     np.testing.assert_allclose(found.numpy(), by_hand, rtol=1e-6)
 
 
+def test_several_actions_of_one_forward_pass_are_what_sb3_draws(bandit, box_spaces):
+    actor = model_of(CQL, bandit(10), box_spaces).actor
+    observations = torch.tensor(OBSERVATIONS)
+    torch.manual_seed(0)
+    actions, log_densities = policy_of(actor, observations).draw(2)
+    torch.manual_seed(0)
+    theirs, their_densities = actor.action_log_prob(observations.repeat_interleave(2, dim=0))
+    torch.testing.assert_close(actions, theirs)
+    torch.testing.assert_close(log_densities[:, 0], their_densities)
+
+
+@pytest.mark.parametrize("target_gap", [-100.0, 100.0])
+def test_conservatism_is_adapted_towards_the_gap(target_gap, bandit, box_spaces):
+    model = model_of(CQL, bandit(10), box_spaces, conservatism=2.0, target_gap=target_gap, learning_rate=0.01)
+    weights = [float(model.train_on(batch())["conservatism"]) for _ in range(3)]
+    by_hand = 2.0 * np.exp(np.sign(-target_gap) * 0.01 * np.arange(1, 4))  # Adam's step is its rate
+    np.testing.assert_allclose(weights, by_hand, rtol=1e-3)
+    assert model.conservatism == pytest.approx(by_hand[-1], rel=1e-3)
+
+
 @pytest.mark.parametrize(("algorithm", "floor"), [(CQL, False), (CalQL, True)])
 def test_cqls_regulariser(algorithm, floor, bandit, box_spaces):
     model = model_of(algorithm, bandit(10), box_spaces)
