@@ -23,7 +23,7 @@ from cogment_lab.specs.generated import data_pb2 as pb
 from cogment_lab.store import TrialData
 from cogment_lab.utils.base_services import BaseServices
 from cogment_lab.utils.runners import ServiceProcess
-from cogment_lab.utils.serving import serve
+from cogment_lab.utils.serving import free_port, serve
 from cogment_lab.wire.context import Context
 from cogment_lab.wire.datastore import DatastoreTrialInfo
 from cogment_lab.wire.endpoint import Endpoint
@@ -69,6 +69,7 @@ class Cogment:
         datastore: Client of the datastore.
         context: What both belong to.
         trial_envs: Environment of each trial.
+        web_ui_url: Link to the page of :meth:`run_web_ui`, ``None`` without one.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Cogment:
         self.env_ports: dict[str, int] = {}
         self.actor_ports: dict[str, int] = {}
         self.trial_envs: dict[str, str] = {}
+        self.web_ui_url: str | None = None
         self.torch_mode = torch_mode
         self.log_dir = log_dir
         self._mp_context = _multiprocessing(torch_mode, mp_method)
@@ -190,26 +192,29 @@ class Cogment:
     ) -> Awaitable[bool]:
         """Serve a person at a web page as the actor ``"web_ui"``, in a process of its own.
 
+        The page's link, which holds a token, is printed and kept as :attr:`web_ui_url`.
+
         Args:
-            app_port: Port of the page; its address is logged and printed.
+            app_port: Port of the page; 0 takes any free one.
             cogment_port: Port of the actor.
-            actions: Names of keys, in the order of the actions they stand for (the first is what happens
-                without one), or from key to action.
+            actions: Names of keys, in the order of the actions they stand for, or from key to action;
+                ``"no-op"``, or else the first, is what happens without one. None: the environment's own keys.
             log_file: Where the process writes.
             fps: Ticks per second; 0 waits for a key.
-            html_override: Serve this page instead of ours.
-            file_override: Serve this file instead of ours.
-            jinja_parameters: Replace ``{{ name }}`` in an own page.
+            html_override: A page (a Jinja template) to serve instead of ours; it speaks 0.1.5's socket.
+            file_override: File of such a page.
+            jinja_parameters: What stands in the template.
         """
+        from cogment_lab.humans.own_page import own_page
         from cogment_lab.humans.runner import serve_web_ui
 
-        page = html_override
-        if page is None and file_override is not None:
-            page = Path(file_override).read_text(encoding="utf-8")
-        for name, value in (jinja_parameters or {}).items():
-            page = page.replace(f"{{{{ {name} }}}}", str(value)) if page is not None else None
-        arguments = (app_port, cogment_port, _key_actions(actions), fps, page)
-        return self._start_process("web_ui", serve_web_ui, arguments, log_file, self.actor_ports)
+        page = own_page(html_override, file_override, jinja_parameters)
+        token = secrets.token_urlsafe(18)
+        app_port = app_port or free_port()
+        arguments = (app_port, cogment_port, _key_actions(actions), fps, page, token)
+        self.web_ui_url = f"http://127.0.0.1:{app_port}/?token={token}"
+        note = f"play at {self.web_ui_url}"
+        return self._start_process("web_ui", serve_web_ui, arguments, log_file, self.actor_ports, note)
 
     def run_gradio_ui(
         self, gradio_app_fn: Callable[..., None], cogment_port: int = 8998, log_file: str | None = None
@@ -218,11 +223,12 @@ class Cogment:
 
         Args:
             gradio_app_fn: Importable function of two queues and ``log_file`` that runs the app: it puts
-                actions into the first and gets ``(observation, frame)`` from the second.
+                actions into the first and gets ``(observation, frame)`` from the second. When it ends, so
+                does the actor, with the app's error.
             cogment_port: Port of the actor.
             log_file: Where the processes write.
         """
-        from cogment_lab.humans.runner import serve_gradio_ui
+        from cogment_lab.humans.gradio_actor import serve_gradio_ui
 
         arguments = (gradio_app_fn, cogment_port, log_file)
         return self._start_process("gradio", serve_gradio_ui, arguments, log_file, self.actor_ports)
@@ -234,7 +240,9 @@ class Cogment:
         arguments: tuple[Any, ...],
         log_file: str | None,
         ports: dict[str, int],
+        note: str = "",
     ) -> Awaitable[bool]:
+        """Start it; ``note`` is printed when it serves."""
         self._check_free(name)
         path = str(Path(self.log_dir, log_file)) if self.log_dir is not None and log_file else log_file
         process = ServiceProcess(name, target, arguments, log_file=path, context=self._mp_context)
@@ -249,6 +257,8 @@ class Cogment:
                 raise
             ports[name] = port
             _LOG.info("%s is served on port %d", name, port)
+            if note:
+                print(note, flush=True)
             return port
 
         self._starting[name] = asyncio.ensure_future(ready()) if _has_loop() else ready()

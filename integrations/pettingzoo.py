@@ -134,6 +134,7 @@ class AgentTrial:
     recording_failure: str | None = None
     mix: ActionMix = "replace"
     failure: str | None = None
+    remedy: str = '.env(render_mode="rgb_array")'
     recorder: Recorder | None = None
 
     def event(self, kind: str, data: Mapping[str, Any], trial_id: str | None = None) -> None:

@@ -24,6 +24,7 @@ EXTRAS = {
     "sb3": ("torch", "stable-baselines3", "sb3-contrib", "tensorboard"),
     "envs": ("pygame-ce", "box2d"),
     "minari": ("minari", "h5py"),
+    "gradio": ("gradio",),
 }
 """The packages that make an extra, by its name."""
 

@@ -76,6 +76,7 @@ class EmbeddedTrial:
         self.properties = rules.properties
         self.mix = rules.mix
         self.failure: str | None = None
+        self.remedy = f'cogment_lab.make("{env_id}", render_mode="rgb_array")'
         self.fps = fps
         self.renderable = env.render_mode == "rgb_array"
         self._running = False

@@ -51,6 +51,8 @@ class TrialView(Protocol):
     """Who learns from takeovers (a callback, a buffer), or ``None``."""
     renderable: bool
     """Whether ``render`` gives frames."""
+    remedy: str
+    """The line of a program that gives frames where there are none."""
     properties: Mapping[str, str]
     mix: ActionMix
     """How a teacher's action and the player's make the executed one."""

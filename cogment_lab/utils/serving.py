@@ -10,7 +10,7 @@ from collections.abc import Callable
 from cogment_lab.wire.context import Context
 from cogment_lab.wire.endpoint import ServedEndpoint
 
-__all__ = ["serve"]
+__all__ = ["free_port", "serve"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +31,13 @@ async def serve(context: Context, announce: Callable[[int], None], port: int) ->
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         await context.close()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:

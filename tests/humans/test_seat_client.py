@@ -211,6 +211,25 @@ def test_several_people_at_several_environments_on_one_page(
             person.close()
 
 
+def test_who_comes_to_a_trial_that_waits_sees_it_at_once(page: WebUI) -> None:
+    seat = page.seat("player", "chess")
+    env = cogment_lab.make("FrozenLake-v1", player=seat, store=None, max_episode_steps=3)
+    env.reset(seed=1)
+    playing = threading.Thread(target=lambda: [env.step(0) for _ in range(3)], daemon=True)
+    playing.start()
+    with SeatClient(page, "chess") as person:
+        person.wait_until(lambda: person.picture, "a picture before the first move")
+        person.wait_until(lambda: person.status.get("state") == "running", "the story")
+        assert person.picture is not None and person.picture.tick == person.status["tick"] == 0
+        for moves in (1, 2, 3):
+            person.hold("ArrowDown")
+            person.hold()
+            person.wait_until(lambda moves=moves: person.status["all_ticks"] == moves, "a move")
+    playing.join(30)
+    assert not playing.is_alive()
+    env.close()
+
+
 def test_questions_are_answered(page: WebUI) -> None:
     kept: list[list[str]] = []
 

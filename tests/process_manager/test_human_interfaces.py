@@ -2,17 +2,22 @@
 
 import asyncio
 import json
-import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from cogment_lab import Cogment
 from cogment_lab.envs import GymEnvironment
+from cogment_lab.errors import ConfigurationError, MissingExtraError, ServiceCrashedError, TrialFailedError
+from cogment_lab.humans.gradio_actor import serve_gradio_ui
+from cogment_lab.humans.own_page import own_page
+from cogment_lab.testing import SeatClient
 
-PAGE = "<html><title>{{ title }}</title></html>"
+PAGE = "<html><title>{{ title }}</title>{% for key in keys %}<b>{{ key|upper }}</b>{% endfor %}</html>"
 
 
 def run(work: Callable[[Cogment], Awaitable[Any]]) -> Any:
@@ -23,36 +28,162 @@ def run(work: Callable[[Cogment], Awaitable[Any]]) -> Any:
     return asyncio.run(main())
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+async def get(cog: Cogment, path: str, *headers: str) -> tuple[bytes, bytes]:
+    """Return head and body of the page's answer."""
+    assert cog.web_ui_url is not None
+    host = cog.web_ui_url.split("/")[2]
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *headers, "", ""]
+    writer.write("\r\n".join(lines).encode())
+    answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body
 
 
-def test_an_own_page_gets_frames_and_its_keys_are_actions() -> None:
+def socket_of(cog: Cogment, query: bool = True, **more: Any) -> connect:
+    assert cog.web_ui_url is not None
+    base, _, token = cog.web_ui_url.partition("/?")
+    url = f"{base.replace('http', 'ws', 1)}/ws{'?' + token if query else ''}"
+    return connect(url, proxy=None, max_size=None, **more)
+
+
+async def own(cog: Cogment, **more: Any) -> None:
+    """Serve CartPole and an own page."""
+    await cog.run_env(GymEnvironment("CartPole-v1", render=True), "cartpole", port=0)
+    arguments = {"actions": ["no-op", "ArrowRight"], "fps": 200, "html_override": "<p>mine</p>", **more}
+    await cog.run_web_ui(app_port=0, cogment_port=0, **arguments)
+
+
+async def heard(page: ClientConnection) -> Any:
+    async with asyncio.timeout(30):
+        return json.loads(await page.recv())
+
+
+def test_an_own_page_gets_frames_and_its_keys_are_actions(capsys: pytest.CaptureFixture[str]) -> None:
     async def work(cog: Cogment) -> None:
-        port = free_port()
-        await cog.run_env(GymEnvironment("CartPole-v1", render=True), "cartpole", port=0)
-        await cog.run_web_ui(
-            app_port=port,
-            cogment_port=0,
-            actions=["no-op", "ArrowRight"],
-            fps=200,
-            html_override=PAGE,
-            jinja_parameters={"title": "balance"},
-        )
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        assert b"<title>balance</title>" in await reader.read()
-        writer.close()
-        async with connect(f"ws://127.0.0.1:{port}/ws", proxy=None, max_size=None) as page:
-            await page.send("ArrowRight")
+        await own(cog, html_override=PAGE, jinja_parameters={"title": "balance", "keys": ["a", "b"]})
+        assert f"play at {cog.web_ui_url}" in capsys.readouterr().out
+        assert cog.web_ui_url is not None
+        head, body = await get(cog, "/?" + cog.web_ui_url.partition("?")[2])
+        assert body == b"<html><title>balance</title><b>A</b><b>B</b></html>"
+        cookie = next(line for line in head.decode().splitlines() if line.lower().startswith("set-cookie"))
+        assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+        cookies = {"Cookie": cookie.partition(": ")[2].partition(";")[0]}
+        async with socket_of(cog, query=False, additional_headers=cookies) as page:
             trial_id = await cog.start_trial("cartpole", "web_ui", session_config={"render": True})
-            message = json.loads(await page.recv())
+            message = await heard(page)
             assert len(message["observation"]) == 4
             assert message["image"].startswith("data:image/png;base64,")
+            await page.send("ArrowRight")  # while the trial runs
             data = await cog.get_trial_data(trial_id)
-        assert data["gym"].actions.all()
+        assert data["gym"].actions[0] == 0 and data["gym"].actions[-1] == 1
+
+    run(work)
+
+
+def test_an_own_page_is_for_those_with_its_link_and_no_foreign_pages() -> None:
+    async def work(cog: Cogment) -> None:
+        await own(cog)
+        for query in ("", "?token=guess"):
+            head, body = await get(cog, f"/{query}")
+            assert b" 401 " in head and b"Ask for a new link" in body and b"mine" not in body
+        for arguments, code in (({"query": False}, 4401), ({"origin": "http://evil.example"}, 4403)):
+            async with socket_of(cog, **arguments) as page:
+                with pytest.raises(ConnectionClosed):
+                    await heard(page)
+                assert page.close_code == code
+
+    run(work)
+
+
+def test_what_an_own_page_says_wrongly_is_the_no_op_and_no_page_is_waited_for() -> None:
+    async def work(cog: Cogment) -> None:
+        await own(cog, actions={"ArrowRight": 1, "no-op": 0})
+        async with socket_of(cog) as page, socket_of(cog) as deaf:
+            deaf.transport.pause_reading()
+            for nonsense in ("{", '{"a": 1}', "{" * 5000, "F13", b"\x00\xff"):
+                trial_id = await cog.start_trial("cartpole", "web_ui", session_config={"render": True})
+                await heard(page)
+                await page.send("ArrowRight")
+                await page.send(nonsense)
+                data = await cog.get_trial_data(trial_id, timeout=60)
+                if not isinstance(nonsense, bytes):
+                    assert data["gym"].actions[-1] == 0, nonsense
+
+    run(work)
+
+
+def test_an_own_page_may_let_the_trial_wait_for_each_key() -> None:
+    async def work(cog: Cogment) -> None:
+        await own(cog, fps=0)
+        async with socket_of(cog) as page:
+            trial_id = await cog.start_trial("cartpole", "web_ui", session_config={"render": True})
+            for _ in range(3):
+                await heard(page)
+                await page.send("ArrowRight")
+            await heard(page)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await page.recv()
+            await cog.controller.terminate_trial([trial_id], hard=True)
+
+    run(work)
+
+
+def test_an_own_page_that_cannot_be_made_says_why(tmp_path: Any) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        own_page(None, tmp_path / "nowhere.html")
+    with pytest.raises(ConfigurationError, match="'title' is undefined"):
+        own_page(PAGE, None, {"keys": []})
+    with pytest.raises(ConfigurationError, match="no Jinja template"):
+        own_page("{% if %}", None)
+    (tmp_path / "page.html").write_text(PAGE)
+    rendered = own_page(None, tmp_path / "page.html", {"title": "T", "keys": ""})
+    assert rendered == "<html><title>T</title></html>"
+    assert own_page(None, None) is None
+
+
+@pytest.mark.parametrize("fps", [0, 60])
+def test_our_page_takes_the_keys_of_0_1_5_and_waits_where_it_should(fps: float) -> None:
+    async def work(cog: Cogment) -> None:
+        await cog.run_env(GymEnvironment("CartPole-v1"), "cartpole", port=0)
+        await cog.run_web_ui(app_port=0, cogment_port=0, actions={"a": 0, "no-op": 1}, fps=fps)
+
+        def play() -> dict[str, Any]:
+            with SeatClient(str(cog.web_ui_url)) as person:
+                person.wait_until(lambda: person.status.get("state") == "running", "the trial")
+                assert person.status["settings"]["wait"] is (fps == 0)
+                assert [each["keys"] for each in person.hello["keymap"]["bindings"]] == [["KeyA"]]
+                assert person.status["remedy"] == 'start_trial(..., session_config={"render": True})'
+                if fps == 0:
+                    for _ in range(3):
+                        person.hold("KeyA")
+                        person.hold()
+                        person.wait_until(lambda: person.status["tick"] > 0, "a tick")
+                else:
+                    person.wait_until(lambda: person.status["state"] != "running", "the end", 60)
+                return person.status
+
+        trial_id = await cog.start_trial("cartpole", "web_ui")
+        status = await asyncio.to_thread(play)
+        if fps:
+            data = await cog.get_trial_data(trial_id, timeout=60)
+            assert data["gym"].actions.all(), "no key is the no-op, wherever it stands"
+        else:
+            assert status["executed"]["value"] == 0
+            await cog.controller.terminate_trial([trial_id], hard=True)
+
+    run(work)
+
+
+def test_keys_that_do_not_fit_the_actions_end_the_trial_with_that_reason() -> None:
+    async def work(cog: Cogment) -> None:
+        await cog.run_env(GymEnvironment("CartPole-v1"), "cartpole", port=0)
+        await cog.run_web_ui(app_port=0, cogment_port=0, actions=["no-op", "ArrowLeft", "ArrowRight"])
+        trial_id = await cog.start_trial("cartpole", "web_ui")
+        with pytest.raises(TrialFailedError, match="no action of Discrete"):
+            await cog.get_trial_data(trial_id, timeout=60)
 
     run(work)
 
@@ -60,8 +191,19 @@ def test_an_own_page_gets_frames_and_its_keys_are_actions() -> None:
 def echo_app(actions: Any, seen: Any, log_file: str | None) -> None:
     """Answer each observation with action 1, as a Gradio app would."""
     while True:
-        seen.get()
-        actions.put(1)
+        observation, _ = seen.get()
+        actions.put(1 if isinstance(observation, list) else 0)
+
+
+def failing_app(actions: Any, seen: Any, log_file: str | None) -> None:
+    """Fail as an app does that cannot have its port."""
+    raise OSError("no free port")
+
+
+def app_without_gradio(actions: Any, seen: Any, log_file: str | None) -> None:
+    """Need what is not there."""
+    sys.modules["gradio"] = None  # type: ignore[assignment]
+    import gradio  # noqa: F401
 
 
 def test_an_app_with_two_queues_plays() -> None:
@@ -74,27 +216,40 @@ def test_an_app_with_two_queues_plays() -> None:
     run(work)
 
 
+@pytest.mark.parametrize(
+    ("app", "error", "message"),
+    [
+        (failing_app, ServiceCrashedError, "OSError: no free port"),
+        (app_without_gradio, MissingExtraError, r"pip install 'cogment_lab\[gradio\]'"),
+    ],
+)
+def test_an_app_that_ends_says_why(app: Any, error: type[Exception], message: str) -> None:
+    async def serve() -> None:
+        async with asyncio.timeout(60):
+            await serve_gradio_ui(lambda port: None, app, 0, None)
+
+    with pytest.raises(error, match=message):
+        asyncio.run(serve())
+
+
 @pytest.mark.browser
 def test_a_person_at_our_page_plays_a_trial(tmp_path: Any) -> None:
     from playwright.async_api import async_playwright
 
     async def work(cog: Cogment) -> None:
-        log = tmp_path / "web_ui.log"
         await cog.run_env(GymEnvironment("MountainCar-v0", render=True), "car", port=0)
         await cog.run_web_ui(
-            app_port=free_port(),
+            app_port=0,
             cogment_port=0,
             actions=["ArrowLeft", "no-op", "ArrowRight"],
             fps=60,
-            log_file=str(log),
         )
-        url = next(line.split()[-1] for line in log.read_text().splitlines() if line.startswith("play at"))
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(
                 executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
             )
             page = await browser.new_page()
-            await page.goto(url)
+            await page.goto(str(cog.web_ui_url))
             trial_id = await cog.start_trial("car", "web_ui", session_config={"render": True})
             await page.get_by_text("→").first.wait_for()  # the keys are known
             await page.keyboard.down("ArrowRight")

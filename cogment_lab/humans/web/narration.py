@@ -152,7 +152,7 @@ class Narration:
             "learner": self.learner,
             "acknowledged": trial.acknowledged_by is not None,
             "renderable": trial.renderable,
-            "remedy": None if trial.renderable else _remedy(trial.env_id),
+            "remedy": None if trial.renderable else trial.remedy,
             "observation": None if trial.renderable and not self.inspects else table(self._observation),
             "state": state,
             "end_reason": self._end_reason,
@@ -183,7 +183,3 @@ class Narration:
 
 def _named(action: Any, label: Callable[[Any], str]) -> dict[str, Any]:
     return {"label": label(action), "value": jsonable(action)}
-
-
-def _remedy(env_id: str) -> str:
-    return f'cogment_lab.make("{env_id}", render_mode="rgb_array")'

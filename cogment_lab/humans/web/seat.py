@@ -135,9 +135,10 @@ class WebSeat:
         self.thread = threading.get_ident()
         self._narration.begin(observation, info)
         self._reception.begin()
+        self._state = "running"
         if self._viewers:
             self._words[INSIDE] = 1
-            self._show_frame(now_ns())
+            self._show_frame(now_ns(), 0)
             self._publish("running")
             self._words[ACTIVE] = now_ns()
             self._words[INSIDE] = 0
@@ -185,7 +186,7 @@ class WebSeat:
         now = now_ns()
         self._narration.observe(tick)
         if now >= self._next_frame:
-            self._show_frame(now)
+            self._show_frame(now, tick.number + 1)
         if now >= self._next_status:
             self._publish("running")
         self._state = "running"
@@ -197,8 +198,10 @@ class WebSeat:
         assert self._narration is not None and self._reception is not None
         self._narration.end(end_reason)
         self._reception.end()
+        self._state = "between"
         if self._viewers:
-            self._show_frame(now_ns())
+            assert self._trial is not None
+            self._show_frame(now_ns(), self._trial.tick.number + 1)
             self._publish("between")
         self._words[ACTIVE] = now_ns()
         self._words[INSIDE] = 0
@@ -308,8 +311,12 @@ class WebSeat:
             words[VIEWERS] = words[DRIVING] = viewers = 0
             driving = False
         if viewers != self._viewers:
+            is_first = viewers and not self._viewers
             self._viewers = viewers
             self._next_frame = self._next_status = 0
+            if is_first and self._state == "running":  # it may wait for exactly this person
+                assert self._trial is not None
+                self._show_frame(now, self._trial.tick.number)
         if driving and not self._driving:
             self._driving = True
             if reception.may_pace:
@@ -350,7 +357,7 @@ class WebSeat:
         self._reception.record_what_is_shown(driving=self._driving)
         self._memory.publish(self._narration.status(state, self._input.pressed(), now))
 
-    def _show_frame(self, now: int) -> None:
+    def _show_frame(self, now: int, tick: int) -> None:
         """Render at most as often as the fastest viewer can see, and for a fifth of the wall time at most."""
         assert self._trial is not None and self._memory is not None and self._narration is not None
         if not self._trial.renderable:
@@ -363,7 +370,7 @@ class WebSeat:
             if self._board is not None:
                 self._board.close()
             self._board = FrameBoard.announce(self._memory, height, width)
-        self._board.put(np.ascontiguousarray(frame, np.uint8), self._trial.tick.number + 1)
+        self._board.put(np.ascontiguousarray(frame, np.uint8), tick)
         cost = now_ns() - now
         self._narration.render_ms = cost / 1e6
         live = self._trial.pace is not Pace.MAX
