@@ -196,3 +196,33 @@ def test_unknown_trials_and_old_links_say_so(page: Page, ui: WebUI) -> None:
     expect(page.locator("#banner")).to_contain_text("no trial")
     page.goto(address(ui, "trials").replace(ui.token, "old-old-old"))
     expect(page.locator("#banner")).to_contain_text("Ask for a new link")
+
+
+FILM = """async () => {
+  const { Clip } = await import("./site/clip.js");
+  const canvas = Object.assign(document.createElement("canvas"), { width: 30, height: 20 });
+  canvas.getContext("2d");
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg"));
+  const file = new Uint8Array(await blob.arrayBuffer());
+  const film = new ArrayBuffer(8 + 40 * 4 + 40 * file.length);
+  const view = new DataView(film);
+  view.setUint32(4, 40, true);
+  for (let index = 0; index < 40; index++) {
+    view.setUint32(8 + 4 * index, file.length, true);
+    new Uint8Array(film, 8 + 40 * 4 + index * file.length).set(file);
+  }
+  const clip = new Clip(film);
+  const first = await clip.picture(0);
+  const widths = [first.width];
+  for (let index = 1; index < 40; index++) widths.push((await clip.picture(index)).width);
+  const [most, closed] = [clip.decoded.size, first.width];
+  clip.close();
+  return { length: clip.length, widths, most, closed, left: clip.decoded.size };
+}"""
+
+
+def test_few_pictures_of_a_clip_are_decoded_at_a_time(page: Page, ui: WebUI) -> None:
+    page.goto(address(ui, "trials"))
+    found = page.evaluate(FILM)
+    assert found["length"] == 40 and found["widths"] == [30] * 40
+    assert (found["most"], found["closed"], found["left"]) == (16, 0, 0)

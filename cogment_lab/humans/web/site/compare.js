@@ -1,11 +1,12 @@
 // Two clips side by side, in step, and one question.
-import { $, all, element, get, getFilm, paint, post, say, setUpHeader } from "./lookback.js";
+import { $, all, element, get, getClip, paint, post, say, setUpHeader } from "./lookback.js";
 
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "equal", "?": "unsure", "/": "unsure", 1: "left", 2: "right", 0: "equal" };
 const AGAIN_MS = 5000;
 const HOLD_MS = 500; // the last picture stays a moment before the clips begin again
 
-let shown = null; // { id, left: ImageBitmap[], right: ImageBitmap[], ... }
+let shown = null; // { id, left: Clip, right: Clip, ... }
+const asked = { left: -1, right: -1 }; // which picture of each clip is asked for
 let started = 0;
 let begun = 0;
 let paused = 0;
@@ -53,10 +54,11 @@ async function show({ query, progress: far }) {
     setTimeout(() => shown === null && next(), AGAIN_MS);
     return;
   }
-  const asked = { queue: queue(), query: query.id, annotator: person() };
-  const [left, right] = await Promise.all(["left", "right"].map((side) => getFilm("compare/clip", { ...asked, side })));
-  for (const bitmap of [...(shown?.left ?? []), ...(shown?.right ?? [])]) bitmap.close();
+  const which = { queue: queue(), query: query.id, annotator: person() };
+  const [left, right] = await Promise.all(["left", "right"].map((side) => getClip("compare/clip", { ...which, side })));
+  for (const clip of [shown?.left, shown?.right]) clip?.close();
   shown = { ...query, left, right };
+  Object.assign(asked, { left: -1, right: -1 });
   $("clips").hidden = false;
   $("state").textContent = words;
   started = begun = performance.now();
@@ -103,7 +105,10 @@ function frame(now) {
   if (elapsed > longest + HOLD_MS / 1000) started = now;
   for (const side of ["left", "right"]) {
     const at = Math.min(shown[side].length - 1, Math.floor(elapsed * shown[`${side}_fps`]));
-    if (shown[side][at]) paint($(`${side}-clip`), shown[side][at]);
+    if (at === asked[side]) continue;
+    asked[side] = at;
+    const clip = shown[side];
+    clip.picture(at).then((bitmap) => shown?.[side] === clip && paint($(`${side}-clip`), bitmap), () => {});
   }
 }
 

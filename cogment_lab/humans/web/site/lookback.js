@@ -1,4 +1,5 @@
 // What the trials page and the comparison page share. Text from elsewhere is only ever textContent.
+import { Clip } from "./clip.js";
 
 /** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 export const $ = (id) => document.getElementById(id);
@@ -55,20 +56,7 @@ export const get = async (path, parameters) => (await ask(path, parameters)).jso
 export const post = async (path, content) => (await ask(path, null, { method: "POST", body: JSON.stringify(content) })).json();
 export const getBlob = async (path, parameters) => (await ask(path, parameters)).blob();
 
-/** @returns {Promise<ImageBitmap[]>} the pictures of a film: mark, number, lengths, files. */
-export async function getFilm(path, parameters) {
-  const buffer = await (await ask(path, parameters)).arrayBuffer();
-  const count = new DataView(buffer).getUint32(4, true);
-  const lengths = new DataView(buffer, 8, 4 * count);
-  const files = [];
-  let at = 8 + 4 * count;
-  for (let index = 0; index < count; index++) {
-    const end = at + lengths.getUint32(4 * index, true);
-    files.push(new Blob([buffer.slice(at, end)], { type: "image/jpeg" }));
-    at = end;
-  }
-  return Promise.all(files.map((file) => createImageBitmap(file)));
-}
+export const getClip = async (path, parameters) => new Clip(await (await ask(path, parameters)).arrayBuffer());
 
 export function paint(canvas, bitmap) {
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) Object.assign(canvas, { width: bitmap.width, height: bitmap.height });

@@ -1,6 +1,6 @@
 // One trial: pictures, actions, phases, rewards, and what is said of them.
 import { Labelling } from "./labelling.js";
-import { $, all, element, get, getBlob, getFilm, paint } from "./lookback.js";
+import { $, all, element, get, getBlob, getClip, paint } from "./lookback.js";
 import { drawBands, drawCurve, drawFeedback, moveCursor, tickAt } from "./plots.js";
 
 const POLL_MS = 300;
@@ -14,7 +14,8 @@ let film = null; // { ticks, slice }
 let at = 0; // index into trial.ticks
 let sums = [];
 let said = new Map(); // tick -> what was said of it
-const slices = new Map(); // number of the slice -> promise of its pictures
+const slices = new Map(); // number of the slice -> promise of its clip
+let [asked, painted] = [0, 0]; // pictures, in the order in which they were asked for
 let playing = false;
 let lastStep = 0;
 
@@ -91,30 +92,32 @@ async function picture(tick) {
   const number = Math.floor(low / film.slice);
   if (!slices.has(number)) {
     const start = number * film.slice;
-    const pictures = getFilm("trial/frames", { trial: trial.trial_id, agent: trial.agent, start, stop: start + film.slice });
-    slices.set(number, pictures);
-    pictures.catch(() => slices.delete(number));
-    if (slices.size > MOST_SLICES) {
-      const [oldest, old] = slices.entries().next().value;
-      slices.delete(oldest);
-      old.then((bitmaps) => bitmaps.forEach((bitmap) => bitmap.close()), () => {});
-    }
+    const clip = getClip("trial/frames", { trial: trial.trial_id, agent: trial.agent, start, stop: start + film.slice });
+    slices.set(number, clip);
+    clip.catch(() => slices.delete(number));
+    if (slices.size > MOST_SLICES) dropSlice(slices.keys().next().value);
   }
-  const bitmaps = await slices.get(number).catch(() => null);
-  if (!bitmaps || trial.ticks[row()] !== tick) return;
-  const bitmap = bitmaps[low - number * film.slice];
+  const mine = ++asked;
+  const bitmap = await slices.get(number).then((clip) => clip.picture(low - number * film.slice)).catch(() => null);
+  if (!bitmap || mine < painted) return; // a newer one was faster
+  painted = mine;
   $("frame").classList.toggle("small", bitmap.width < SMALL);
   paint($("frame"), bitmap);
 }
 
+function dropSlice(number) {
+  slices.get(number)?.then((clip) => clip.close(), () => {});
+  slices.delete(number);
+}
+
 async function develop() {
   if (!trial.ticks.length) return;
-  const asked = { trial: trial.trial_id, agent: trial.agent };
+  const which = { trial: trial.trial_id, agent: trial.agent };
   $("screen-note").textContent = "Loading pictures…";
-  let state = await get("trial/film", { ...asked, develop: true });
+  let state = await get("trial/film", { ...which, develop: true });
   while (state.state === "working") {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    state = await get("trial/film", asked);
+    state = await get("trial/film", which);
   }
   if (state.state !== "ready") {
     $("screen-note").textContent = state.error ?? "There are no pictures of this trial.";
@@ -210,7 +213,7 @@ function watchPlot(svg, canChoose) {
 async function changeAgent(id) {
   await load(id, trial.from, $("agent").value);
   film = null;
-  slices.clear();
+  for (const number of [...slices.keys()]) dropSlice(number);
   $("source").textContent = "";
   draw();
   labelling.edit(null);
