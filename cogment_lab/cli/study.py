@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +14,7 @@ from cogment_lab.cli.trials import open_existing
 from cogment_lab.errors import UnknownParticipantError
 from cogment_lab.studies.definition import read_study
 from cogment_lab.studies.export import export_study
-from cogment_lab.studies.factory import load_factory
+from cogment_lab.studies.factory import try_sessions
 from cogment_lab.studies.ledger import StudyLedger
 
 __all__ = ["check_study", "export_data", "forget_participant", "show_progress"]
@@ -22,22 +23,28 @@ _STATUSES = ("active", "complete", "declined", "abandoned", "withdrawn")
 
 
 def check_study(file: Path) -> None:
-    """Say what a study's file means, or what is wrong with it.
+    """Say what a study's file means, or what is wrong with it; its function is called for each condition.
 
     Raises:
         StudyFileError: the file cannot be used; it names the key.
-        StudySessionError: the function that the file names cannot be loaded.
+        StudySessionError: the function that the file names cannot be loaded, or fails.
     """
     study = read_study(file)
-    load_factory(study)
+    sessions = try_sessions(study)
     table = Table(show_header=False, title=f"{study.title} ({study.name})")
     table.add_row("steps", " > ".join(study.steps))
     table.add_row("trials", f"{study.practice} for practice, {study.trials} that count")
     table.add_row("conditions", ", ".join(study.conditions))
     table.add_row("questions", ", ".join(question.key for question in study.questionnaire) or "none")
     table.add_row("at once", f"{study.max_sessions} people; idle after {study.idle_timeout:g} s")
-    table.add_row("session", study.session)
+    for condition, session in sessions.items():
+        name = "session" if len(sessions) == 1 else f"session: {condition}"
+        table.add_row(name, f"{session.role} of {_name(session.env)}")
     Console().print(table)
+
+
+def _name(env: Any) -> str:
+    return env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
 
 
 def show_progress(file: Path, store: Path) -> None:

@@ -15,8 +15,10 @@ from cogment_lab.errors import StudySessionError
 from cogment_lab.humans.web.wishes import check_wishes
 from cogment_lab.studies.definition import Study
 
-__all__ = ["Session", "SessionFactory", "load_factory", "make_session"]
+__all__ = ["Session", "SessionFactory", "load_factory", "make_session", "try_sessions"]
 
+_NOBODY = "p-0000000000"
+"""A pseudonym that is nobody's, to try a factory with."""
 _ALLOWED = {
     "player": frozenset[str](),
     "teacher": frozenset({"take", "release", "feedback"}),
@@ -127,6 +129,24 @@ def load_factory(study: Study) -> SessionFactory:
         )
     found: SessionFactory = function
     return found
+
+
+def try_sessions(study: Study) -> dict[str, Session]:
+    """Call the study's factory once for each condition, as for a person, and return what they would meet.
+
+    Raises:
+        StudySessionError: as :func:`make_session`, or an environment's id is unknown.
+    """
+    sessions = {condition: make_session(study, _NOBODY, condition) for condition in study.conditions}
+    for condition, session in sessions.items():
+        if isinstance(session.env, str):
+            try:
+                gym.spec(session.env)
+            except (gym.error.Error, ImportError) as error:
+                raise StudySessionError(
+                    f"{study.session}({_NOBODY!r}, {condition!r}) returned env={session.env!r}: {error}"
+                ) from error
+    return sessions
 
 
 def make_session(study: Study, participant: str, condition: str) -> Session:

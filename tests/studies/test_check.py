@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cogment_lab.cli.main import main
+from cogment_lab.cli.study import check_study
+from cogment_lab.errors import StudySessionError
 from cogment_lab.studies import StudyLedger, read_study
 
 STUDY = """
@@ -45,6 +47,7 @@ def test_a_file_that_makes_sense_is_summed_up(
     assert check(tmp_path, STUDY, monkeypatch) == 0
     said = capsys.readouterr().out
     assert "consent > practice > trials > thanks" in said and "1 for practice, 3 that count" in said
+    assert "session: hidden" in said and "player of CartPole-v1" in said
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,24 @@ def test_what_is_wrong_is_said_and_the_exit_status_tells(
 ) -> None:
     assert check(tmp_path, text, monkeypatch) == 1
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("return ", "return {}[condition] or "), "raised KeyError: 'shown'"),
+        (("CartPole-v1", "CartPol-v1"), "env='CartPol-v1': Environment `CartPol` doesn't exist"),
+        (("    return", "    assert condition != 'hidden'\n    return"), "'hidden') raised AssertionError"),
+    ],
+)
+def test_the_function_is_tried_for_each_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], said: str
+) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY.replace("checked_session", f"tried_{tmp_path.name[-1]}"))
+    (tmp_path / f"tried_{tmp_path.name[-1]}.py").write_text(SESSION.replace(*change))
+    with pytest.raises(StudySessionError) as failed:
+        check_study(tmp_path / "study.yaml")
+    assert said in str(failed.value)
 
 
 def test_a_served_study_ends_by_sigterm_where_a_script_began_it(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ __all__ = ["download"]
 _KINDS = ("json", "minari", "mp4", "webp")
 _FPS = 30.0
 _MOST_TICKS = 200_000
-_MOST_ANIMATED = 600
+_MOST_ANIMATED = 300
 _EXPORT_SECONDS = 120.0
 
 
