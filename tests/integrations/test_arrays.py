@@ -5,14 +5,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from cogment_lab.integrations.d3rlpy import mdp_arrays, to_mdp_dataset
 from cogment_lab.integrations.torch_dataset import SequenceDataset, TransitionDataset
+from gymnasium import spaces
+from round_trip import record_random
 from torch.utils.data import DataLoader
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, MissingExtraError
 from cogment_lab.humans.scripted import scripted_policy
-from cogment_lab.store import TrialStore
+from cogment_lab.store import AgentSpec, TrialStore
 
 
 def record(env_id: str, trials: int = 3, **options: Any) -> TrialStore:
@@ -90,3 +93,45 @@ def test_sequences_are_padded() -> None:
         assert batch["observations"].shape == (6, 8, 4) and int(batch["mask"].sum()) == 36
         with pytest.raises(ConfigurationError, match="nothing to load"):
             TransitionDataset(store, env="Other-v0")
+
+
+def test_batches_hold_steps_of_many_trials() -> None:
+    with record("CartPole-v1", trials=40) as store:
+        expected = store.query().load()
+        dataset = TransitionDataset(store, batch_size=32, shuffle=200)
+        batches = list(DataLoader(dataset, batch_size=None))
+        assert [len(batch["rewards"]) for batch in batches[:-1]] == [32] * (len(batches) - 1)
+        found = np.concatenate([batch["observations"].numpy() for batch in batches])
+        np.testing.assert_array_equal(np.sort(found, 0), np.sort(expected.observations, 0))
+        whose = {
+            row.tobytes(): number for number, data in enumerate(store.query()) for row in data.observations
+        }
+        trials = [len({whose[row.tobytes()] for row in batch["observations"].numpy()}) for batch in batches]
+        assert np.mean(trials) > 10, "a batch of one trial's steps teaches little"
+        assert batches[0]["rewards"].dtype == torch.float32
+        in_turn = TransitionDataset(store, batch_size=1000, seed=None)
+        (whole,) = DataLoader(in_turn, batch_size=None)
+        np.testing.assert_array_equal(whole["next_observations"].numpy(), expected.next_observations)
+        with pytest.raises(ConfigurationError, match="batch_size=0 at least 1"):
+            TransitionDataset(store, batch_size=0)
+
+
+def test_the_order_is_drawn_anew_with_workers() -> None:
+    with record("CartPole-v1", trials=6) as store:
+        loader = DataLoader(
+            TransitionDataset(store), batch_size=None, num_workers=1, multiprocessing_context="spawn"
+        )
+        first, second = ([float(step["observations"][0]) for step in loader] for _ in range(2))
+    assert first != second and sorted(first) == sorted(second)
+
+
+def test_nested_observations_stay_nested() -> None:
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)})
+    with TrialStore("nested.db") as store:
+        record_random(store, AgentSpec(space, spaces.Discrete(2)), [5, 4], 3)
+        (batch,) = DataLoader(TransitionDataset(store, batch_size=20), batch_size=None)
+        assert batch["observations"]["a"].shape == (9, 2) and batch["next_observations"]["b"].shape == (9,)
+        steps = list(DataLoader(TransitionDataset(store), batch_size=3))
+        assert [len(step["observations"]["a"]) for step in steps] == [3, 3, 3]
+        (stretches,) = DataLoader(SequenceDataset(store, 4, batch_size=9), batch_size=None)
+        assert stretches["observations"]["a"].shape == (3, 4, 2)
