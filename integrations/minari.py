@@ -360,7 +360,7 @@ def _trial_data(raw: Mapping[str, Any], metadata: Mapping[str, Any], agent: str)
     ours = "trial" in metadata
     actions = take_rows(raw["actions"], rows)
     decided_by = infos["decided_by"] if ours else np.zeros(n, np.int64)
-    numbers = {
+    numbers: dict[str, Any] = {
         name: infos[name] if ours else np.zeros(n, np.int64) for name in ("t_shown", "t_acted", "reaction_ns")
     }
     return TrialData(

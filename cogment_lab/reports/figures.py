@@ -91,7 +91,7 @@ def human_cost_figure(report: EnvironmentReport) -> str:
     seconds = np.cumsum([trial.seconds_in_control for trial in report.trials])[is_read]
     unit, scale = ("minutes", 60.0) if seconds[-1] >= 120.0 else ("seconds", 1.0)
     takeovers = np.cumsum(report.column("n_takeovers") * is_read)[is_read]
-    style = {"marker": "o", "markersize": 4.0} if len(steps) < 5 else {}
+    style: dict[str, Any] = {"marker": "o", "markersize": 4.0} if len(steps) < 5 else {}
 
     def draw(axes: Axes) -> None:
         (first,) = axes.plot(steps, seconds / scale, color=PERSON, lw=2, label=f"{unit} in control", **style)

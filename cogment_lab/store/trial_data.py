@@ -146,14 +146,17 @@ class TrialData:
         """``(n,) bool``: whether ``next_observations`` is what followed, and not a repetition."""
         if self.successors is not None:
             return self.successors.is_known
-        flags = np.full(len(self), self.observations is not None)
+        flags = np.full(len(self), self.observations is not None, np.bool_)
         flags[-1:] &= self.last_observation is not None
         return flags
 
 
 def keep_continuing(continues: Bools, rows: npt.NDArray[np.intp]) -> Bools:
     """Return which of the chosen rows (ascending) the next chosen one continues."""
-    return continues[rows] & np.append(np.diff(rows) == 1, False)[: len(rows)]
+    kept: Bools = continues[rows]
+    kept[-1:] = False
+    kept[:-1] &= np.diff(rows) == 1
+    return kept
 
 
 def concatenate(parts: Sequence[TrialData]) -> TrialData:
