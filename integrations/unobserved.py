@@ -55,9 +55,10 @@ def find_unobserved(
     trial_ids: Collection[str] | None = None,
 ) -> list[TrialInfo]:
     """Return those of the chosen trials that have steps without an observation."""
+    left_out = store.discarded() if trial_ids is None else ()
     return [
         info
-        for info in store.trials(env_id=env_id, record="actions", trial_ids=trial_ids)
+        for info in store.trials(env_id=env_id, record="actions", trial_ids=trial_ids, without=left_out)
         if agent in info.agents and info.n_interventions < info.n_ticks
     ]
 

@@ -20,6 +20,7 @@ from cogment_lab.store.process import ProcessId, is_gone
 from cogment_lab.store.rows import RowLayout
 from cogment_lab.store.stream_spec import RecordMode
 from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
+from cogment_lab.trial.sample import VERDICT
 
 __all__ = ["StoredStream", "TrialCatalog", "number_of"]
 
@@ -166,6 +167,15 @@ class TrialCatalog:
             sql = f"SELECT id FROM trials WHERE trial_id IN ({_marks(page)}) ORDER BY started, id"
             found += [row[0] for row in self._database.query(sql, tuple(page))]
         return found
+
+    def judged(self, verdict: str) -> set[str]:
+        """Return the ids of the trials with this verdict (``cogment_lab.trial.sample.VERDICT``)."""
+        found = self._database.query(
+            "SELECT trial_id FROM trials WHERE details LIKE ?"  # spares most rows the search of their JSON
+            " AND json_extract(details, '$.properties.' || ?) = ?",
+            (f"%{verdict}%", VERDICT, verdict),
+        )
+        return {row[0] for row in found}
 
     def count(self) -> int:
         """Return the number of trials."""

@@ -99,8 +99,10 @@ class TrialQuery:
         envs = ", ".join(sorted({info.env_id for info in there}))
         agents = ", ".join(sorted({agent for info in there for agent in info.agents}))
         running = sum(info.state == "RUNNING" for info in there)
+        discarded = len(self.store.discarded())
+        states = f"{running} still run" + (f", {discarded} are discarded" if discarded else "")
         return (
-            f"it has {len(there)} trials ({running} still run) of the environments {envs} with the agents "
+            f"it has {len(there)} trials ({states}) of the environments {envs} with the agents "
             f"{agents}, and asked for was {asked}"
         )
 
@@ -163,6 +165,7 @@ def query_trials(
     labelled: bool | str | None,
     trial_ids: Collection[str] | None,
     without: Collection[str],
+    discarded: bool,
     since: float | None,
     damaged: Literal["raise", "skip"],
 ) -> TrialQuery:
@@ -184,6 +187,8 @@ def query_trials(
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None}
     chosen = []
+    if not discarded and trial_ids is None and labelled != "discard":
+        without = store.discarded().union(without)
     found = store.trials(
         env_id=env,
         properties=properties,

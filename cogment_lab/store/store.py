@@ -229,6 +229,7 @@ class TrialStore:
         env_id: str | None = None,
         agent: str = "gym",
         trial_ids: Collection[str] | None = None,
+        discarded: bool = False,
         batch_size: int = 65536,
     ) -> Iterator[Transitions]:
         """Yield the transitions of one agent, across trials, as arrays of at most ``batch_size`` rows.
@@ -241,6 +242,7 @@ class TrialStore:
                 together.
             agent: The agent.
             trial_ids: Of these trials only.
+            discarded: Also of those that :meth:`discarded` names, which are left out otherwise.
             batch_size: Most rows of a batch.
 
         Raises:
@@ -256,8 +258,19 @@ class TrialStore:
             env_id=env_id,
             agent=agent,
             trial_ids=trial_ids,
+            without=set() if discarded or trial_ids is not None else self.discarded(),
             batch_size=batch_size,
         )
+
+    def discarded(self) -> set[str]:
+        """Return the ids of trials that nobody should learn from.
+
+        That is: a person discarded them at a seat, or labelled them so later, from the first tick to the
+        last. Queries and transitions leave them out unless told otherwise, or ``trial_ids`` names them.
+        """
+        labels = [label for label in self.labels(kind="discard") if label.value and not label.start]
+        whole = {each.trial_id for each in labels if each.stop >= self.info(each.trial_id).n_ticks}
+        return whole | self._catalog.judged("discard")
 
     def query(
         self,
@@ -271,6 +284,7 @@ class TrialStore:
         labelled: bool | str | None = None,
         trial_ids: Collection[str] | None = None,
         without: Collection[str] = (),
+        discarded: bool = False,
         since: float | None = None,
         damaged: Literal["raise", "skip"] = "raise",
     ) -> TrialQuery:
@@ -289,6 +303,7 @@ class TrialStore:
             labelled: With a label of that kind, with any (``True``), or without (``False``).
             trial_ids: These trials only; all must be over.
             without: Not these trials; a set of those that are known already is quickly left out.
+            discarded: Also what :meth:`discarded` names, which is left out unless it is in ``trial_ids``.
             since: Earliest start, unix seconds.
             damaged: ``"skip"`` leaves out trials that cannot be decoded; the query's ``skipped`` names them.
 
@@ -308,6 +323,7 @@ class TrialStore:
             labelled=labelled,
             trial_ids=trial_ids,
             without=without,
+            discarded=discarded,
             since=since,
             damaged=damaged,
         )

@@ -73,6 +73,7 @@ def read_transitions(
     env_id: str | None,
     agent: str,
     trial_ids: Collection[str] | None,
+    without: Collection[str],
     batch_size: int,
 ) -> Iterator[Transitions]:
     """Yield the transitions of an agent; see ``TrialStore.transitions``."""
@@ -84,12 +85,13 @@ def read_transitions(
             for name in names:
                 catalog.row_id(name)
         selected = np.array(sorted(found), np.int64)
+    left_out = set(catalog.row_ids(without)) if without else set()
     for stream in catalog.streams(env_id):
         if agent not in stream.layouts or (selected is not None and stream.id not in selected >> TRIAL_BITS):
             continue
         position = tuple(stream.layouts).index(agent)
         layout = stream.layouts[agent]
-        trials = _select(catalog, database, stream, position, selected)
+        trials = _select(catalog, database, stream, position, selected, left_out)
         if not len(trials.numbers):
             continue
         pieces: list[AgentRows] = []
@@ -110,6 +112,7 @@ def _select(
     stream: StoredStream,
     agent: int,
     selected: npt.NDArray[np.int64] | None,
+    left_out: set[int],
 ) -> _Trials:
     first = stream.id << TRIAL_BITS
     columns, bounds = "id, state, last_observations, trial_id", (first, first + (1 << TRIAL_BITS) - 1)
@@ -120,6 +123,8 @@ def _select(
         low, high = np.searchsorted(selected, bounds)
         sql = f"SELECT {columns} FROM trials WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
         found = database.query(sql, (json.dumps(selected[low:high].tolist()),))
+    if left_out:
+        found = [row for row in found if row[0] not in left_out]
     over = {state: catalog.is_over(stream, state) for state in {row[1] for row in found}}
     last: list[bytes | None] = []
     for _, _, packed, trial_id in found:

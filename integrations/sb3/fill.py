@@ -111,7 +111,7 @@ def fill_replay_buffer(
             ``copy_info_dict``, and relabel these trials as their own.
         store: Holds the trials.
         env_id: Only trials of this environment.
-        trial_ids: Only these trials.
+        trial_ids: Only these trials; without, all but those that people discarded.
         agent: Whose steps, in an environment with several agents.
         actions: ``"executed"`` is what happened; ``"proposed"`` is what the learner wanted.
         batch_size: Steps per batch; by default about 128 MiB of observations.
@@ -150,8 +150,12 @@ def fill_replay_buffer(
     elif rebuilt:
         names = [
             info.trial_id
-            for info in store.trials(env_id=env_id)
-            if agent in info.agents and (trial_ids is None or info.trial_id in trial_ids)
+            for info in store.trials(
+                env_id=env_id,
+                trial_ids=trial_ids,
+                without=store.discarded() if trial_ids is None else (),
+            )
+            if agent in info.agents
         ]
         batches = _in_turn(store, names, agent, batch_size, rebuilt, rebuild)
     else:

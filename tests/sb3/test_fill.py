@@ -38,6 +38,9 @@ class FakeStore:
     def query(self, **selection):
         return []
 
+    def discarded(self):
+        return set()
+
     def transitions(self, **selection):
         self.selection = selection
         yield from self.batches

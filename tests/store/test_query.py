@@ -52,6 +52,29 @@ def test_labels_choose_trials(filled: TrialStore) -> None:
         filled.query(labelled="raiting")
 
 
+def test_nobody_learns_from_what_people_discarded(filled: TrialStore) -> None:
+    stream = filled.open_stream(make_spec())
+    record_trial(stream, "thrown", 7, start=60)
+    stream.event(7, "discard", {}, "thrown")
+    stream.close()
+    label = filled.label("plain", "discard", True, annotator="bob")
+    filled.label("demo", "discard", False, annotator="bob")
+    filled.label("long", "discard", True, start=2, stop=5, annotator="bob")  # a part is not the trial
+    assert filled.discarded() == {"plain", "thrown"}
+    assert filled.query().trial_ids == ["helped", "demo", "long"]
+    assert filled.query(discarded=True).trial_ids == ["plain", "helped", "demo", "long", "thrown"]
+    assert filled.query(trial_ids=["plain", "long"]).trial_ids == ["plain", "long"], "named is wanted"
+    assert filled.query(labelled="discard").trial_ids == ["plain", "demo", "long"]
+    assert len(filled.query(min_return=6.5).load()) == 9
+    ticks = {"left out": filled.transitions(), "in": filled.transitions(discarded=True)}
+    lengths = {name: sum(map(len, batches)) for name, batches in ticks.items()}
+    assert lengths == {"left out": 18, "in": 18 + 4 + 7}
+    filled.labels.withdraw(label)
+    assert filled.discarded() == {"thrown"}
+    with pytest.raises(ConfigurationError, match="1 still run, 1 are discarded"):
+        filled.query(env="other").load()
+
+
 def test_only_the_steps_asked_for_are_read_with_their_own_successors(filled: TrialStore) -> None:
     (taken,) = filled.query(only="interventions")
     assert taken.trial_id == "helped" and taken.ticks.tolist() == [1, 2]
