@@ -31,7 +31,7 @@ class Descent:
             vector_to_parameters(vector.data, self._parameters)
             self._gradient = vector.grad = th.zeros_like(vector)
             sizes = [part.numel() for part in self._parameters]
-            for part, gradient in zip(self._parameters, vector.grad.split(sizes), strict=True):
+            for part, gradient in zip(self._parameters, th.split(self._gradient, sizes), strict=True):
                 part.grad = gradient.view_as(part)
             optimizer.param_groups[0]["params"] = [vector]
 
