@@ -49,7 +49,7 @@ _CODES = [
 ]
 _CODE_SET = frozenset(_CODES)
 # Numpad and international keys, and what the page sends for a gamepad
-_CODE_FAMILIES = re.compile(r"(Numpad|Intl)[A-Z0-9]\w*|Button\d+|Axis\d+\w*")
+_CODE_FAMILIES = re.compile(r"(Numpad|Intl)[A-Z0-9]\w*|Button\d+|Axis\d+(Plus|Minus)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,8 @@ class KeyMap:
     Discrete space, an array of the space's dtype and shape for Box, MultiBinary and MultiDiscrete.
 
     Attributes:
-        bindings: Sets of ``KeyboardEvent.code`` strings, to actions.
+        bindings: Sets of ``KeyboardEvent.code`` strings, to actions; a gamepad's buttons are ``Button0``...,
+            the ways of its axes ``Axis0Plus``, ``Axis0Minus``...
         space: The action space.
         noop: The action while nothing is held; ``None`` where there is none (a seat then falls back).
         labels: What to call the action of a binding; its number or vector where missing.

@@ -92,6 +92,7 @@ class SeatClient:
         self._on_picture = on_picture
         self._news = threading.Condition()
         self._held: list[str] = []
+        self._controls = False
         self._inputs = 0
         self._keeps = False
         self._taken_in: str | None = None
@@ -176,6 +177,7 @@ class SeatClient:
     def control(self, action: Any) -> int:
         """Act by the action itself, ``None`` to let go; return the input's number."""
         with self._news:
+            self._controls = action is not None
             self._inputs += 1
             number = self._inputs
         self.send(type="controls", action=action, t=_now_ms(), n=number)
@@ -254,7 +256,7 @@ class SeatClient:
                     self._hear(self._socket.recv(timeout=max(beat - time.monotonic(), 0.0)))
                 if time.monotonic() >= beat:
                     beat = time.monotonic() + _BEAT_SECONDS
-                    if self._held:
+                    if self._held or self._controls:
                         self._answer(type="keys", held=self._held, t=_now_ms())
         except ConnectionClosed as closed:
             code = closed.rcvd.code if closed.rcvd is not None else 0

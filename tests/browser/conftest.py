@@ -138,7 +138,7 @@ class Stage:
         self, env: Any, role: str, context: BrowserContext, ui: WebUI | None = None, **make_kwargs: Any
     ) -> None:
         self.ui = ui if ui is not None else WebUI(port=0)
-        seat = self.ui.seat(role, patience=5.0)
+        seat = self.ui.seat(role, keymap=make_kwargs.pop("keymap", None), patience=5.0)
         seats = {"observers": [seat]} if role == "observer" else {role: seat}
         make_kwargs = {"store": "stage.db", "record": "full", **seats, **make_kwargs}
         self.env = cogment_lab.make(env, **make_kwargs)

@@ -109,6 +109,97 @@ def test_a_gamepads_stick_is_the_arrow_keys_of_a_discrete_space(play: Any) -> No
     stage.status("s.phase === 'autonomous'")
 
 
+def test_a_gamepads_buttons_and_axes_are_keys_where_a_key_map_binds_them(play: Any) -> None:
+    keymap = {"Button2": 1, "Axis3Minus": 0, "Button0": 1}
+    stage = play("CartPole-v1", script=PAD, keymap=keymap)
+    expect(stage.page.locator("#keys")).to_contain_text("pad 2")
+    stage.page.evaluate("window.pad.buttons[7].pressed = window.pad.buttons[2].pressed = true")
+    stage.does(lambda action: action == 1)
+    stage.page.evaluate("window.pad.buttons[2].pressed = false; window.pad.axes[3] = -1")
+    stage.does(lambda action: action == 0)
+    stage.page.evaluate("window.pad.buttons[7].pressed = false; window.pad.buttons[0].pressed = true")
+    stage.status(
+        "s.phase === 'autonomous' && s.pressed === 'push right'"
+    )  # it is a key, and takes no control
+
+
+def test_a_gamepads_button_is_chosen_by_pressing_it(play: Any) -> None:
+    stage = play("CartPole-v1", script=PAD)
+    page = stage.page
+    page.click("#acting summary")
+    page.click("#remap")
+    page.locator("#remap-list button[data-code=ArrowLeft]").click()
+    page.evaluate("window.pad.buttons[3].pressed = true")
+    expect(page.locator("#remap-list button[data-code=ArrowLeft]")).to_have_text("pad 3")
+    page.evaluate("window.pad.buttons[3].pressed = false")
+    page.keyboard.press("Escape")
+    page.evaluate("window.pad.buttons[7].pressed = window.pad.buttons[3].pressed = true")
+    stage.does(lambda action: action == 0)
+
+
+def test_a_fast_screen_says_no_more_than_the_server_hears(play: Any) -> None:
+    stage = play(BOX)
+    drag(stage.page, ".stick", 0.5, 0.0)
+    stage.page.evaluate(
+        """async () => {
+        const stick = document.querySelector(".stick"), { left, top, width } = stick.getBoundingClientRect();
+        for (let at = 0; at < 800; at += 1) {
+          const to = { clientX: left + width * (0.5 + 0.4 * (at % 2)), clientY: top + width / 2 };
+          stick.dispatchEvent(new PointerEvent("pointermove", to));
+          if (at % 3 === 0) await new Promise((go) => setTimeout(go, 1));
+        }
+      }"""
+    )
+    stage.does(lambda action: action[0] > 0.9)  # the last of them counts
+    stage.page.mouse.up()
+    stage.status("s.phase === 'autonomous'")
+    assert stage.page.evaluate("window.cogmentSeat.socketState") == "open"
+
+
+def test_control_and_alt_may_be_keys_of_an_environment(play: Any) -> None:
+    stage = play("CartPole-v1", keymap={"ControlLeft": 0, "KeyA": 1})
+    stage.page.keyboard.down("Space")
+    stage.page.keyboard.down("ControlLeft")
+    stage.does(lambda action: action == 0)
+    stage.page.keyboard.down("KeyA")
+    stage.does(lambda action: action == 1)
+
+
+def test_keys_are_called_as_on_the_persons_keyboard(play: Any) -> None:
+    french = "navigator.keyboard.getLayoutMap = async () => new Map([['KeyA', 'q'], ['KeyZ', 'w']]);"
+    stage = play("CartPole-v1", script=french, keymap={"KeyA": 0, "ArrowRight": 1})
+    expect(stage.page.locator("#keys kbd").first).to_have_text("Q")
+    expect(stage.page.locator("#bad kbd")).to_have_text("W")
+    expect(stage.page.locator("#toggle kbd")).to_have_text("T")
+
+
+def test_what_a_form_said_ends_when_it_is_handed_back(play: Any) -> None:
+    stage = play(spaces.MultiDiscrete([3, 4]))
+    page = stage.page
+    expect(page.locator(".hand-back")).to_be_hidden()
+    page.locator("#panel select").nth(1).select_option("3")
+    page.click("#panel .strong")
+    stage.does(lambda action: action[1] == 3)
+    expect(page.locator("#hint")).to_have_text("T hands back")
+    page.click(".hand-back")
+    stage.status("s.phase === 'autonomous'")
+    page.keyboard.press("Escape")
+    page.keyboard.down("Space")
+    page.keyboard.down("KeyQ")
+    stage.does(lambda action: action.tolist() == [0, 1])
+
+
+def test_nothing_held_is_not_called_too_late(play: Any) -> None:
+    stage = play("CartPole-v1")  # which has no no-op
+    stage.page.keyboard.down("Space")
+    stage.status("s.executed.by === 'idle' && s.late === 0")
+    expect(stage.page.locator("#executed")).to_contain_text("nothing held")
+    stage.page.keyboard.press("?")
+    expect(stage.page.locator("#help-text")).to_contain_text(
+        "Space without another key leaves it to the agent"
+    )
+
+
 def test_where_gamepads_are_forbidden_the_page_says_so(play: Any) -> None:
     script = "Object.defineProperty(window, 'isSecureContext', { get: () => false });"
     stage = play("CartPole-v1", script=script)

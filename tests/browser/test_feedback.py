@@ -89,6 +89,13 @@ def test_verdicts_are_requests_of_the_trial_that_was_seen(play: Any) -> None:
     assert sorted(kinds) == ["discard", "failure", "success"]
 
 
+def test_space_presses_the_focused_button_of_an_evaluator(play: Any) -> None:
+    stage = play("LunarLander-v3", role="evaluator")
+    stage.page.locator("#good").focus()
+    stage.page.keyboard.press("Space")
+    stage.status("s.feedbacks === 1")
+
+
 def test_an_observer_can_do_nothing_but_look(play: Any) -> None:
     stage = play("CartPole-v1", role="observer")
     expect(stage.page.locator("#tools")).to_be_hidden()

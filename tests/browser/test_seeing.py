@@ -46,6 +46,7 @@ def test_without_pictures_there_is_a_table_and_the_line_that_brings_them(play: A
     with pytest.warns(UserWarning, match="rgb_array"):
         stage = play(anything(spaces.Discrete(2), pictures=False))
         expect(stage.page.locator("#observation")).to_contain_text("0.25", timeout=DEADLINE_MS)
+        expect(stage.page.locator("#frame")).to_be_hidden()
     expect(stage.page.locator("#banner code")).to_contain_text('render_mode="rgb_array"')
 
 
@@ -62,6 +63,18 @@ def test_the_proposal_and_how_sure_the_agent_is_can_be_hidden_which_is_recorded(
     ]
     assert (True, True) in shown
     assert shown[-1] == (False, False)
+
+
+def test_a_phone_shows_what_the_agent_wants_beside_the_picture(play: Any) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    stage = play("CartPole-v1", device=phone)
+    stage.env.tell_seats({"explain": lambda observation: [0.25, 0.75]})
+    wish = stage.page.locator("#phase-proposal")
+    expect(wish).to_contain_text("wants push", timeout=DEADLINE_MS)
+    stage.status("s.confidence?.[0].p === 0.75")
+    expect(wish).to_be_in_viewport()
+    stage.page.locator("#show-proposal").click()
+    expect(wish).to_have_text("", timeout=DEADLINE_MS)
 
 
 def test_a_player_is_told_nothing_of_training(play: Any) -> None:

@@ -167,6 +167,15 @@ def test_keys_that_stop_coming_are_let_go(ui: WebUI, training: Training) -> None
     tab.close()
 
 
+def test_controls_that_nobody_confirms_are_let_go(ui: WebUI, training: Training) -> None:
+    tab = Tab(ui, "teacher")
+    tab.send(type="controls", action=1, t=1.0)
+    tab.request("take")
+    tab.hear_until(lambda tab: (tab.status.get("executed") or {}).get("by") == "teacher", "it acts")
+    tab.hear_until(lambda tab: tab.status["executed"]["by"] == "idle", "the silent tab's action is let go")
+    tab.close()
+
+
 def test_a_second_tab_may_watch_or_move_the_seat(ui: WebUI, training: Training) -> None:
     first, second = Tab(ui, "teacher", "first"), Tab(ui, "teacher", "second")
     second.hear_until(lambda tab: tab.hello and tab.frames > 2, "the second tab's picture")

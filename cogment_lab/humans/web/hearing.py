@@ -40,6 +40,7 @@ class Hearing:
         self._viewer = viewer
         self._room = room
         self._held: list[str] = []
+        self._controls = False
         self._painted: float | None = None
         self._refused_at = -_REFUSAL_SECONDS
 
@@ -59,9 +60,12 @@ class Hearing:
             return
 
     def let_go(self) -> None:
-        """Release the keys of a tab that has fallen silent."""
+        """Release what a tab holds that has fallen silent."""
         if self._held:
             self._hold([], 0)
+        if self._controls:
+            self._controls = False
+            self._room.post({"k": "controls", "action": None})
 
     def _hold(self, held: list[str], number: int) -> None:
         self._held = held
@@ -88,9 +92,12 @@ class Hearing:
             self._hold(held, _number(message))
 
     def _on_controls(self, message: dict[str, Any]) -> None:
-        if self._viewer.drives and not self._room.post(
-            {"k": "controls", "action": message["action"]}, _number(message)
-        ):
+        if not self._viewer.drives:
+            return
+        action = message["action"]
+        self._viewer.heard = time.monotonic()
+        self._controls = action is not None
+        if not self._room.post({"k": "controls", "action": action}, _number(message)):
             self._room.post({"k": "refused", "why": "an action that long does not fit into a message"})
 
     def _on_request(self, message: dict[str, Any]) -> None:

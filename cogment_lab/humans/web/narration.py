@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class Narration:
         inspects: Whether the person looks at the observation.
         explain: Returns the probability of each action of a Discrete space, given an observation.
         settings: How the person acts: ``idle``, ``wait``, ``ramp``.
+        is_idle: Whether the person holds nothing, by which the tick's fallback is no lateness.
         crash: What stopped the program: its error in one line, then the traceback; ``None`` for nothing.
     """
 
@@ -48,6 +50,7 @@ class Narration:
         self.explain: Callable[[Any], Sequence[float] | None] | None = None
         self.settings: dict[str, Any] = {}
         self.crash: str | None = None
+        self.is_idle = False
         self._role = role
         self._mask: list[int] | None = None
         self.render_ms = 0.0
@@ -64,6 +67,7 @@ class Narration:
         self._observation: Any = None
         self._end_reason: str | None = None
         self._late = 0
+        self._stopped_at: float | None = None
         self._rate = 0.0
         self._rate_ticks = 0
         self._rate_since = 0
@@ -84,7 +88,8 @@ class Narration:
 
     def observe(self, tick: Tick) -> None:
         """Note what happened."""
-        by = DECIDED_BY[tick.decided_by]
+        is_fallback = tick.decided_by == DecidedBy.FALLBACK
+        by = "idle" if is_fallback and self.is_idle else DECIDED_BY[tick.decided_by]
         phase = Phase(tick.phase).name.lower()
         if not self._band or self._band[-1][1:] != (phase, by):
             self._band.append((tick.number, phase, by))
@@ -93,7 +98,7 @@ class Narration:
         self._executed = (tick.executed_action, by)
         self._observation = tick.next_observation
         self._mask = allowed_actions(tick.next_observation, tick.info)
-        self._late += tick.decided_by == DecidedBy.FALLBACK
+        self._late += by == "fallback"
         self._rate_ticks += 1
 
     def end(self, end_reason: str) -> None:
@@ -161,10 +166,19 @@ class Narration:
             "question": self.question,
             "countdown": self.countdown,
             "store_status": trial.recording_failure and f"{trial.recording_failure}; the trial goes on",
+            "store_stopped": self._recording_stopped(),
         }
 
     def _tells_proposal(self) -> bool:
         return self.shows_proposal and self._proposal is not None and self._role != "player"
+
+    def _recording_stopped(self) -> float | None:
+        """Return when recording stopped, in seconds since 1970, as far as this has seen it."""
+        if self._trial.recording_failure is None:
+            self._stopped_at = None
+        elif self._stopped_at is None:
+            self._stopped_at = time.time()
+        return self._stopped_at
 
     def _confidence(self) -> list[dict[str, Any]] | None:
         """Return the actions that the player considers, the likeliest first."""

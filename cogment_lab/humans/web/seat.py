@@ -164,6 +164,8 @@ class WebSeat:
             self._wait_for(lambda: self._driving)
         if controls.waits and not controls.has_input:
             self._wait_for(lambda: controls.has_input)
+        assert self._narration is not None
+        self._narration.is_idle = not controls.waits and not controls.has_input
         try:
             return controls.take(proposed_action)
         except InvalidActionError as error:

@@ -1,6 +1,6 @@
 // Two small drawings: who acted when, and how the returns go.
 
-const NAMES = { player: "the agent", teacher: "a teacher", fallback: "too late: fallback used" };
+const NAMES = { player: "the agent", teacher: "a teacher", fallback: "too late: fallback used", idle: "you held nothing" };
 const MOST_REMEMBERED = 3000;
 const colour = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 
@@ -65,7 +65,7 @@ export class Band {
       const last = this.band[index + 1]?.[0] ?? this.now;
       const left = ((first - this.start) / this.ticks) * width, right = ((last - this.start) / this.ticks) * width;
       context.fillStyle = colour(by === "fallback" ? "--offline" : by === "teacher" ? "--you" : phase === "paused" ? "--paused" : "--agent");
-      context.globalAlpha = by === "player" && phase !== "paused" ? 0.55 : 1;
+      context.globalAlpha = (by === "player" || by === "idle") && phase !== "paused" ? 0.55 : 1;
       context.fillRect(left, 0, Math.max(right - left, 2), height);
       if (by === this.role && by === "teacher" && right - left > 34) {
         context.fillStyle = "#1b1200";

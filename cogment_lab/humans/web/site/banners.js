@@ -15,7 +15,6 @@ export class Banners {
     this.watching = false;
     this.refused = 0;
     this.refusedAt = -REFUSED_MS;
-    this.stoppedAt = "";
     this.slowFor = 0;
     this.slow = "";
     this.last = { sequence: 0, painted: 0, fps: 0 };
@@ -61,8 +60,8 @@ export class Banners {
     if (status.crash && status.end_reason === "environment_crashed") return { kind: "error", text: `The environment crashed: ${crash}. ${where}`, actions: [copy] };
     if (status.state === "lost") return { kind: "error", text: `The program has stopped: ${crash}. ${where}`, actions: [copy] };
     if (status.store_status) {
-      this.stoppedAt ||= new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-      return { kind: "error", text: `Recording stopped at ${this.stoppedAt}: ${status.store_status.replace(/^recording stopped: /, "")}` };
+      const stopped = new Date(1000 * status.store_stopped).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+      return { kind: "error", text: `Recording stopped at ${stopped}: ${status.store_status.replace(/^recording stopped: /, "")}` };
     }
     if (role === "teacher" && status.all_helped_ticks > 0 && !status.acknowledged) return { kind: "warn", text: "You are steering, but nobody learns from it. Add", code: "callback=TrialCallback()" };
     if (status.refused > this.refused) [this.refused, this.refusedAt] = [status.refused, performance.now()];

@@ -7,9 +7,9 @@ const MOST_BUTTONS = 64;
 const MOST_SLIDERS = 24;
 
 /**
- * @typedef {{send: (action: any) => void, hold: () => () => void, holdable: (element: HTMLElement, down: () => void, up: () => void) => void,
+ * @typedef {{send: (action: any) => void, hold: () => () => void, keep: () => void, release: () => void, holdable: (element: HTMLElement, down: () => void, up: () => void) => void,
  *            leaves: boolean, waits: () => boolean}} Hands
- * `send` holds an action (null: nothing), `hold` takes control and returns what gives it back; `leaves`: an agent does what is left out.
+ * `send` holds an action (null: nothing), `hold` takes control and returns what gives it back, `keep` takes it until `release`; `leaves`: an agent does what is left out.
  */
 
 /**
@@ -61,13 +61,21 @@ function numberBox(low, high, hands) {
   const form = element("form", "", { className: "row" });
   const box = element("input", "", { type: "number", min: String(low), max: String(high), step: "1", required: true });
   box.setAttribute("aria-label", `Action, ${low} to ${high}`);
-  form.append(box, element("button", "Act"));
+  form.append(box, element("button", "Act"), ...handBack(hands));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     hands.send(Number(box.value));
-    hands.hold();
+    hands.keep();
   });
   return form;
+}
+
+/** What was sent goes on until it is handed back: a button for that, where somebody takes it back. */
+function handBack(hands) {
+  if (!hands.leaves) return [];
+  const button = element("button", "Hand back", { type: "button", className: "hand-back" });
+  button.addEventListener("click", () => hands.release());
+  return [button];
 }
 
 // --- Box: sliders, a stick, a gamepad's axes ---
@@ -203,11 +211,11 @@ function formControls(controls, hands) {
   const root = part(controls, hands.leaves, changed, "");
   const act = element("button", "Act", { className: "strong" });
   act.title = "Do this (Enter)";
-  form.append(root.element, act);
+  form.append(root.element, act, ...handBack(hands));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     hands.send(root.value());
-    hands.hold();
+    hands.keep();
   });
   return { elements: [form], axes: () => false, letGo: () => {} };
 }

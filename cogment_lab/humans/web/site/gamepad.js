@@ -23,14 +23,17 @@ export function padProblem() {
 export class Gamepad {
   /**
    * The stick is the arrow keys, and the axes themselves for whoever wants them; the right trigger or the first button takes over.
+   * What a key map binds to Button0... or Axis0Plus, Axis0Minus... is a key like any other.
    * @param {{press: (code: string) => void, lift: (code: string) => void, take: () => void, release: () => void,
-   *          axes: (values: number[] | null) => boolean}} listener `axes` returns whether it uses them
+   *          axes: (values: number[] | null) => boolean, binds: (code: string) => boolean, chosen: (code: string) => boolean}} listener
+   *        `axes` returns whether it uses them, `binds` whether a code means something, `chosen` whether a button was asked for
    */
   constructor(listener) {
     this.listener = listener;
     this.held = {};
     this.trigger = false;
     this.axes = [];
+    this.down = [];
     this.enabled = false;
     const problem = padProblem();
     if (!problem) requestAnimationFrame(() => this.look());
@@ -53,8 +56,15 @@ export class Gamepad {
     }
     const [x, y] = used ? [0, 0] : [axes[0] ?? 0, axes[1] ?? 0];
     const down = (index) => Boolean(buttons[index]?.pressed);
-    this.hold({ ArrowLeft: x < -KEY_ZONE || down(14), ArrowRight: x > KEY_ZONE || down(15), ArrowUp: y < -KEY_ZONE || down(12), ArrowDown: y > KEY_ZONE || down(13) });
-    const trigger = down(7) || down(0);
+    const codes = buttons.flatMap((button, index) => (button.pressed ? [`Button${index}`] : []));
+    const asked = codes.filter((code) => !this.down.includes(code)).some((code) => this.listener.chosen(code));
+    this.down = codes;
+    if (asked) return;
+    const ways = axes.flatMap((value, index) => (Math.abs(value) > KEY_ZONE ? [`Axis${index}${value > 0 ? "Plus" : "Minus"}`] : []));
+    const bound = [...codes, ...ways].filter((code) => this.listener.binds(code));
+    const arrows = { ArrowLeft: x < -KEY_ZONE || down(14), ArrowRight: x > KEY_ZONE || down(15), ArrowUp: y < -KEY_ZONE || down(12), ArrowDown: y > KEY_ZONE || down(13) };
+    this.hold({ ...Object.fromEntries(Object.keys(this.held).map((code) => [code, false])), ...arrows, ...Object.fromEntries(bound.map((code) => [code, true])) });
+    const trigger = [7, 0].some((index) => down(index) && !bound.includes(`Button${index}`));
     if (trigger && !this.trigger) this.listener.take();
     if (!trigger && this.trigger) this.listener.release();
     this.trigger = trigger;

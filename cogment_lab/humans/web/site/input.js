@@ -4,6 +4,8 @@ import { Gamepad } from "./gamepad.js";
 
 const HEARTBEAT_MS = 250;
 const INSIST_MS = 300;
+const CONTROL_MS = 15; // screens of 144 Hz would say more than the server hears
+const MODIFIERS = /^(Control|Alt|Meta)(Left|Right)$/;
 const typing = (target) => target instanceof HTMLElement && target.matches("input:not([type=range]):not([type=checkbox]), textarea, select");
 
 export class Input {
@@ -11,7 +13,7 @@ export class Input {
    * @param {(message: object) => void} send
    * @param {{onHeld: (held: string[]) => void, onAxes: (values: number[] | null) => boolean,
    *          onFeedback: (value: number) => void, onRelease: () => void}} listener
-   * @param {{codeOf: (code: string) => string | null}} remap
+   * @param {{codeOf: (code: string) => string | null, binds: (code: string) => boolean, choosePad: (code: string) => boolean}} remap
    */
   constructor(send, listener, remap) {
     this.send = send;
@@ -19,14 +21,20 @@ export class Input {
     this.remap = remap;
     this.held = [];
     this.taken = false; // what this tab last asked for
+    this.stays = false; // until it is handed back, not only while something is held
+    this.controlledAt = 0;
+    this.controlTimer = 0;
+    this.action = null;
     this.paused = false;
     this.role = "teacher";
     this.gamepad = new Gamepad({
-      press: (code) => this.press(code),
-      lift: (code) => this.lift(code),
+      press: (code) => this.press(code.startsWith("Arrow") ? code : (remap.codeOf(code) ?? "")),
+      lift: (code) => this.lift(code.startsWith("Arrow") ? code : (remap.codeOf(code) ?? "")),
       take: () => this.take(),
       release: () => this.release(),
       axes: (values) => listener.onAxes(values),
+      binds: (code) => remap.binds(code),
+      chosen: (code) => remap.choosePad(code),
     });
     addEventListener("keydown", (event) => this.onKeyDown(event));
     addEventListener("keyup", (event) => this.onKeyUp(event));
@@ -57,11 +65,12 @@ export class Input {
 
   onKeyDown(event) {
     if (event.code === "Escape" && document.activeElement instanceof HTMLElement) document.activeElement.blur();
-    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const code = event.code;
+    const isBound = MODIFIERS.test(code) && this.remap.binds(code);
+    if (typing(event.target) || ((event.ctrlKey || event.metaKey || event.altKey) && !isBound && !this.holdsModifier) || document.querySelector("dialog[open]")) return;
     const onSlider = code.startsWith("Arrow") && event.target instanceof HTMLElement && event.target.matches("input[type=range], [role=slider]");
     if (onSlider) return;
-    if (code === "Space" || code.startsWith("Arrow")) event.preventDefault();
+    if ((code === "Space" && this.role === "teacher") || code.startsWith("Arrow") || isBound) event.preventDefault();
     if (event.repeat || !this.enabled) return;
     if (code === "KeyZ" && this.judges) this.listener.onFeedback(-1);
     else if (code === "KeyX" && this.judges) this.listener.onFeedback(1);
@@ -78,15 +87,21 @@ export class Input {
 
   onKeyUp(event) {
     if (event.code === "Space") {
-      if (typing(event.target)) return;
+      if (typing(event.target) || this.role !== "teacher") return; // elsewhere it presses the button that has the focus
       event.preventDefault();
       this.release();
     } else this.lift(this.remap.codeOf(event.code));
   }
 
-  take() {
+  /** Whether a key like Control is held as a key of the environment: with others it is no shortcut then. */
+  get holdsModifier() {
+    return this.held.some((code) => MODIFIERS.test(code));
+  }
+
+  take(stays = false) {
     if (this.role !== "teacher") return;
     this.taken = true;
+    this.stays = stays;
     this.takenAt = performance.now();
     this.report();
     this.request("take");
@@ -94,22 +109,24 @@ export class Input {
 
   /** Ask again for what is still held: a new trial began, or the learner was busy. */
   insist() {
-    if (this.taken && performance.now() - this.takenAt > INSIST_MS) this.take();
+    if (this.taken && performance.now() - this.takenAt > INSIST_MS) this.take(this.stays);
   }
 
   release() {
     if (!this.taken) return;
     this.taken = false;
     this.request("release");
+    this.control(null); // what a form or a slider says ends with it
+    this.listener.onRelease();
   }
 
   toggle() {
     if (this.taken) this.release();
-    else this.take();
+    else this.take(true);
   }
 
   press(code) {
-    if (this.held.includes(code) || !this.acts) return;
+    if (!code || this.held.includes(code) || !this.acts) return;
     this.held.push(code);
     this.report();
   }
@@ -136,7 +153,17 @@ export class Input {
 
   /** Hold an action itself, as sliders and forms do; null lets go. */
   control(action) {
-    this.send({ type: "controls", action, t: performance.now() });
+    this.action = action;
+    const wait = CONTROL_MS - (performance.now() - this.controlledAt);
+    if (wait <= 0) this.sendControl();
+    else this.controlTimer ||= setTimeout(() => this.sendControl(), wait);
+  }
+
+  sendControl() {
+    clearTimeout(this.controlTimer);
+    this.controlTimer = 0;
+    this.controlledAt = performance.now();
+    this.send({ type: "controls", action: this.action, t: performance.now() });
   }
 
   request(name) {

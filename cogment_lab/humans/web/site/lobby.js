@@ -1,5 +1,7 @@
 // The lobby: which seats there are, who sits in them, what was recorded. Text from elsewhere is only ever textContent.
 
+import { readLink, sayInstead } from "./entry.js";
+
 /** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 2000;
@@ -11,12 +13,7 @@ const DUTIES = {
   observer: "only watch",
 };
 
-const query = new URLSearchParams(location.search);
-if (query.get("token")) {
-  sessionStorage.setItem("cogment-token", query.get("token"));
-  history.replaceState(null, "", location.pathname); // the token stays with the tab, not in the address bar
-}
-const token = sessionStorage.getItem("cogment-token") ?? "";
+const { token } = readLink();
 let theme = localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 document.documentElement.dataset.theme = theme;
 $("theme").addEventListener("click", () => {
@@ -109,8 +106,7 @@ async function poll() {
   if (!document.hidden) {
     const answer = await fetch("./api/lobby", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
     if (answer?.status === 401) {
-      say("Ask for a new link: this one is not, or no longer, valid.");
-      $("seats").replaceChildren();
+      sayInstead("Ask for a new link", "This one is not, or no longer, valid. The program that runs the trials prints the link when it starts.");
       return;
     }
     say(answer?.ok ? "" : "Nobody answers: the server has ended, or cannot be reached. Trying again…");

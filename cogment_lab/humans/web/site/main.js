@@ -12,10 +12,11 @@ import { isOffered, showOffered, wishOf } from "./offered.js";
 import { Remap } from "./remap.js";
 import { FINAL, SeatSocket } from "./socket.js";
 import { $, View, all, element } from "./view.js";
-import { firstSentence, helpText, keyName, keysHint, phaseOf, phaseText } from "./words.js";
+import { firstSentence, helpText, keyName, keysHint, layoutKnown, phaseOf, phaseText } from "./words.js";
 
 const PACES = ["max", "live", "half", "quarter", "step"];
 const SENTENCE_MS = 12000;
+const OWN_KEYS = { toggle: "KeyT", pause: "KeyP", step: "Period", bad: "KeyZ", good: "KeyX" };
 const { query, token } = readLink();
 const theme = localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 document.documentElement.dataset.theme = theme;
@@ -104,7 +105,7 @@ function sit(seat) {
     const flying = status.phase === "correcting" && role() === "teacher";
     if (flying && !state.flying) {
       state.helped = status.all_helped_ticks;
-      view.hint("let go to hand back");
+      view.hint(input.stays ? `${touch ? "“toggle”" : keyName("KeyT")} hands back` : "let go to hand back");
     } else if (!flying && state.flying) {
       const steps = status.all_helped_ticks - state.helped;
       view.hint(steps > 0 && status.learns && status.acknowledged ? `Thanks: ${steps} steps of yours are in its memory` : "", 3500);
@@ -148,6 +149,8 @@ function sit(seat) {
     const hands = {
       send: (action) => input.control(action),
       hold: () => input.borrow(),
+      keep: () => input.take(true),
+      release: () => input.release(),
       holdable: (target, down, up) => input.holdable(target, down, up),
       leaves: role() === "teacher",
       waits: () => Boolean(state.status?.settings?.wait),
@@ -160,8 +163,9 @@ function sit(seat) {
     $("pad-notice").textContent = padProblem();
     $("pad-notice").hidden = !padProblem() || !input.acts;
     for (const each of all("#drive button, #tools button, #tools input, #acting select")) each.disabled = !driving;
-    $("help-text").textContent = helpText(role(), Boolean(state.status?.learns));
-    const own = [["Space", "hold to fly", "teacher"], ["T", "fly, or hand back", "teacher"], ["P", "pause", "teacher player", "pause"], [".", "one step while paused", "teacher player", "step"], ["Z  X", "bad, good", "teacher evaluator", "feedback"], ["Esc", "leave a text box or a slider", "teacher player evaluator"]];
+    $("help-text").textContent = helpText(role(), Boolean(state.status?.learns), keymap);
+    for (const [id, code] of Object.entries(OWN_KEYS)) $(id).querySelector("kbd").textContent = keyName(code);
+    const own = [["Space", "hold to fly", "teacher"], [keyName("KeyT"), "fly, or hand back", "teacher"], [keyName("KeyP"), "pause", "teacher player", "pause"], [keyName("Period"), "one step while paused", "teacher player", "step"], [`${keyName("KeyZ")}  ${keyName("KeyX")}`, "bad, good", "teacher evaluator", "feedback"], ["Esc", "leave a text box or a slider", "teacher player evaluator"]];
     const named = (input.acts ? keymap?.bindings ?? [] : []).map(({ keys, label }) => [names(keys), label]);
     $("help-keys").replaceChildren(...[...own.filter(([, , roles, wish]) => roles.includes(role()) && (!wish || isOffered(state.hello, wish))), ...named].flatMap(([name, text]) => [element("dt", name), element("dd", text)]));
   }
@@ -239,6 +243,10 @@ function sit(seat) {
       }
       return refresh();
     },
+  });
+  layoutKnown.then(() => {
+    state.built = "";
+    build();
   });
   addEventListener("click", (event) => event.detail && /** @type {any} */ (event.target).closest?.("button")?.blur(), true); // SPACE must never press one
 }

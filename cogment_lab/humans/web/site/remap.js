@@ -48,6 +48,11 @@ export class Remap {
     return codes.find((code) => this.keyOf(code) === pressed) ?? (codes.includes(pressed) ? null : pressed);
   }
 
+  /** Whether a pressed key, or button of a gamepad, means something. */
+  binds(pressed) {
+    return this.codes().includes(this.codeOf(pressed) ?? "");
+  }
+
   choose(chosen) {
     this.chosen = chosen;
     if (Object.keys(chosen).length) localStorage.setItem(`cogment-keys:${this.environment}`, JSON.stringify(chosen));
@@ -85,11 +90,22 @@ export class Remap {
     if (this.waiting === null || event.repeat) return;
     event.preventDefault();
     event.stopPropagation();
-    const [code, pressed] = [this.waiting, event.code];
-    if (pressed === "Escape") {
+    if (event.code === "Escape") {
       this.waiting = null;
       return this.list();
     }
+    return this.choosePressed(event.code);
+  }
+
+  /** A gamepad's button was pressed; returns whether it was meant for this. */
+  choosePad(pressed) {
+    if (this.waiting === null) return false;
+    this.choosePressed(pressed);
+    return true;
+  }
+
+  choosePressed(pressed) {
+    const code = this.waiting;
     if (RESERVED.includes(pressed)) {
       $("remap-note").textContent = `${keyName(pressed)} is the page's own. Press another one.`;
       return undefined;

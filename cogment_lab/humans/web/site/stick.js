@@ -39,5 +39,7 @@ export function stick({ x, y, move, end }) {
   pad.addEventListener("pointermove", (event) => held && follow(event));
   for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) pad.addEventListener(kind, lift);
   place(0, 0);
-  return pad;
+  const box = element("div", "", { className: "stick-box" });
+  box.append(pad, element("span", [x && `↔ ${x}`, y && `↕ ${y}`].filter(Boolean).join("  "), { ariaHidden: "true" }));
+  return box;
 }

@@ -10,6 +10,10 @@ export const all = (selector) => [...document.querySelectorAll(selector)];
 /** @param {string} tag @param {string} text @param {object} more properties */
 export const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
 
+const WHY = { fallback: " · too late: fallback used", idle: " · nothing held" };
+
+const takeovers = (count) => `${count} ${count === 1 ? "takeover" : "takeovers"}`;
+
 function set(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -105,7 +109,10 @@ export class View {
     set("pill", `${status.pace} ${Math.round(status.rate)}${asked} · ${this.fps} fps · ${Math.round(roundTrip)} ms`);
     set("proposal", status.proposal?.label ?? (status.shows_proposal ? "–" : "hidden"));
     $("proposal").parentElement.classList.toggle("hides-proposal", !status.shows_proposal);
-    set("executed", status.executed ? `${status.executed.label}${status.executed.by === "fallback" ? " · too late: fallback used" : ""}` : "–");
+    set("executed", status.executed ? `${status.executed.label}${WHY[status.executed.by] ?? ""}` : "–");
+    const [best] = status.confidence ?? [];
+    const sure = best && best.label === status.proposal?.label ? ` · ${Math.round(100 * best.p)} %` : "";
+    set("phase-proposal", status.proposal ? `wants ${status.proposal.label}${sure}` : "");
     set("pressed", status.pressed ?? "–");
     set("return", status.return.toFixed(Math.abs(status.return) < 100 ? 1 : 0));
     set("tick", String(status.tick));
@@ -115,7 +122,7 @@ export class View {
     set("helped", `${Math.round(100 * help)} %`);
     $("share").style.width = `${100 * help}%`;
     const allHelp = status.all_ticks ? status.all_helped_ticks / status.all_ticks : 0;
-    set("all-help", `${status.all_takeovers} takeovers · ${(100 * allHelp).toFixed(1)} %`);
+    set("all-help", `${takeovers(status.all_takeovers)} · ${(100 * allHelp).toFixed(1)} %`);
     const last = status.returns.slice(-20);
     set("last-n", String(last.length));
     set("mean", last.length ? `mean ${(last.reduce((sum, value) => sum + value, 0) / last.length).toFixed(1)}` : "–");

@@ -49,17 +49,30 @@ export function firstSentence(role, learns, touch) {
 }
 
 /** What the help dialog begins with. */
-export function helpText(role, learns) {
+export function helpText(role, learns, keymap) {
   if (role === "player") return "You play. Nobody does it for you: what you hold is what happens.";
   if (role === "evaluator") return "Watch, and praise or scold what you see. Each opinion is kept with the moment you had it, whatever happens afterwards.";
   if (role === "observer") return "You watch. Nothing you do here changes the trial.";
-  return `Hold Space and fly it yourself; let go to hand back.${learns ? " What you do goes into the agent's memory." : ""} Space without a direction does nothing at all, which is also an action.`;
+  return `Hold Space and fly it yourself; let go to hand back.${learns ? " What you do goes into the agent's memory." : ""} ${withoutKey(keymap)}`;
 }
 
-const KEY_NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
+function withoutKey(keymap) {
+  if (!keymap?.noop) return "Space without another key leaves it to the agent.";
+  return `Space without another key is “${keymap.noop.label}”, which is also an action.`;
+}
 
-/** @param {string} code a KeyboardEvent.code */
-export const keyName = (code) => KEY_NAMES[code] ?? code.replace(/^Key|^Digit/, "");
+const KEY_NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Period: "." };
+let layout = new Map();
+
+/** What is printed on the keys of this person's keyboard, where the browser tells; others are called as on a US one. */
+export const layoutKnown = Promise.resolve()
+  .then(() => /** @type {any} */ (navigator).keyboard?.getLayoutMap())
+  .then((map) => (layout = map ?? layout))
+  .catch(() => layout); // not allowed in this frame
+
+/** @param {string} code a KeyboardEvent.code, or a gamepad's Button2 or Axis3Plus */
+export const keyName = (code) =>
+  KEY_NAMES[code] ?? layout.get(code)?.toUpperCase() ?? code.replace(/^Key|^Digit/, "").replace(/^Button(\d+)$/, "pad $1").replace(/^Axis(\d+)(Plus|Minus)$/, (_, axis, way) => `stick ${axis}${way === "Plus" ? "+" : "−"}`);
 
 /** What is pressed as what, and what nothing means. */
 export function keysHint(keymap, role) {
