@@ -67,14 +67,14 @@ class Agreement:
     """How much annotators agree.
 
     Attributes:
-        kind: Of the labels.
+        kind: Of the labels; ``preference`` for a queue's answers.
         annotators: Their names.
-        n_units: Ticks that two or more of them labelled.
+        n_units: Ticks that two or more of them labelled; of a queue, queries that they answered.
         alpha: Krippendorff's, see :func:`cogment_lab.store.agreement.krippendorff_alpha`.
         kappa: Cohen's, of exactly two annotators and no ratings, else ``None``.
     """
 
-    kind: LabelKind
+    kind: LabelKind | Literal["preference"]
     annotators: tuple[str, ...]
     n_units: int
     alpha: float

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
+
 from cogment_lab.errors import ConfigurationError
+from cogment_lab.store.agreement import cohen_kappa, krippendorff_alpha
 from cogment_lab.store.clips import Segment, describe_segment, pictures_of
 from cogment_lab.store.film import encode_picture, pack_film, unpack_film
-from cogment_lab.store.labels import checked_name
+from cogment_lab.store.labels import Agreement, checked_name
 from cogment_lab.store.preference_table import PreferenceTable, is_first_left
 
 if TYPE_CHECKING:
@@ -284,6 +288,28 @@ class PreferenceQueue:
             AnnotationError: there is none, or its query has expired.
         """
         return self._table.undo(self.name, checked_name(annotator, "annotator"), time.time())
+
+    def agreement(self) -> Agreement:
+        """Return how much people agree who answered the same queries (``answers_wanted`` of more than 1).
+
+        ``equal`` lies between the two sides; who could not tell said nothing.
+        """
+        said = [answer for answer in self.answers() if answer.preference is not None]
+        annotators = tuple(sorted({answer.annotator for answer in said}))
+        queries = sorted({answer.query_id for answer in said})
+        ratings = np.full((len(annotators), len(queries)), np.nan)
+        for answer in said:
+            row, column = annotators.index(answer.annotator), bisect_left(queries, answer.query_id)
+            ratings[row, column] = answer.preference
+        is_shared = np.sum(~np.isnan(ratings), axis=0) >= 2
+        pair = ratings[:, is_shared] if len(annotators) == 2 else None
+        return Agreement(
+            kind="preference",
+            annotators=annotators,
+            n_units=int(is_shared.sum()),
+            alpha=krippendorff_alpha(ratings, "ordinal"),
+            kappa=None if pair is None else cohen_kappa(pair[0], pair[1]),
+        )
 
     def progress(self, annotator: str = "") -> Progress:
         """Return how far the queue has come, and this person in it."""

@@ -249,6 +249,22 @@ def test_what_cannot_be_rendered_is_drawn_and_says_why(open_page: Any, path: Pat
     assert [Image.open(io.BytesIO(each)).size for each in pictures] == [(480, 320)] * 12
 
 
+def test_a_running_trial_is_drawn_and_rendered_when_it_is_over(open_page: Any, path: Path) -> None:
+    with cogment_lab.TrialStore(path) as store:
+        env = cogment_lab.make("CartPole-v1", store=store)
+        env.reset(seed=1)
+        for _ in range(5):
+            env.step(0)
+        store.flush()
+        client = open_page(path)
+        running = film(client, env.trial_id)
+        assert running["source"] == "drawn" and "still runs" in running["why"]
+        trial_id = env.trial_id
+        env.close()
+    over = film(client, trial_id)
+    assert over["source"] == "re-executed" and over["ticks"] == list(range(6))
+
+
 def test_what_was_recorded_without_observations_cannot_be_drawn(open_page: Any, path: Path) -> None:
     env = cogment_lab.make("CartPole-v1", store=path, record="actions")
     env.reset(seed=1)

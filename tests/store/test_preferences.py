@@ -129,6 +129,23 @@ def test_who_has_read_an_answer_hears_that_it_was_taken_back(store: TrialStore) 
     assert queue.progress("ann").mine == 1
 
 
+def test_agreement_is_over_queries_that_several_people_answered(store: TrialStore) -> None:
+    queue = PreferenceQueue(store, answers_wanted=2)
+    ids = queue.ask([(clip(shade), clip(shade + 1)) for shade in range(6)])
+    assert math.isnan(queue.agreement().alpha) and queue.agreement().n_units == 0
+    for who, sides in {"ann": "ffsse?", "bob": "ffsfef"}.items():
+        for query, side in zip(ids, sides, strict=True):
+            is_left = queue.query(query, who).first_is_left == (side == "f")
+            choice = {"e": "equal", "?": "unsure"}.get(side, "left" if is_left else "right")
+            queue.answer(query, choice, annotator=who)  # type: ignore[arg-type]
+    found = queue.agreement()
+    assert (found.kind, found.annotators, found.n_units) == ("preference", ("ann", "bob"), 5)
+    assert found.kappa == pytest.approx((4 / 5 - 9 / 25) / (1 - 9 / 25)) and 0 < found.alpha < 1
+    queue.undo("bob")
+    queue.undo("bob")  # "equal", which both said
+    assert queue.agreement().n_units == 4
+
+
 def test_queries_expire(store: TrialStore) -> None:
     queue = PreferenceQueue(store)
     (asked,) = queue.ask([(clip(), clip(1))], expires_in=0.05)

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from cogment_lab.errors import AnnotationError, ConfigurationError
 from cogment_lab.humans.web.lookback.reading import agent_of
-from cogment_lab.store import TrialData, TrialStore
+from cogment_lab.store import TrialData, TrialInfo, TrialStore
 from cogment_lab.store.columns import take_rows
 from cogment_lab.store.drawn import draw_values, numbers_of
 from cogment_lab.store.film import encode_picture, fits_picture, pack_film, unpack_film
@@ -30,6 +30,7 @@ _MOST_SLICE = 200
 _MOST_FRAMES = 5000
 _WIDTH = 600
 _SECONDS = 120.0
+_RUNNING = "RUNNING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Film:
         pictures: JPEG files.
         divergence: Where the re-execution differs from the record, empty where it does not.
         why: What kept the trial from being rendered, where it is drawn.
+        n_ticks: How many ticks the trial had, which may have gone on.
+        was_over: Whether it was over.
     """
 
     source: str
@@ -50,6 +53,8 @@ class Film:
     pictures: tuple[bytes, ...]
     divergence: str = ""
     why: str = ""
+    n_ticks: int = 0
+    was_over: bool = True
 
 
 class Films:
@@ -75,7 +80,7 @@ class Films:
         agent = agent_of(info, agent)
         with self._lock:
             future = self._films.get((trial_id, agent))
-            if develop and (future is None or (future.done() and future.exception() is not None)):
+            if develop and (future is None or _is_stale(future, info)):
                 future = self._begin(trial_id, agent)
         if future is None:
             return {"state": "none"}
@@ -141,6 +146,11 @@ class Films:
         return future
 
     def _make(self, trial_id: str, agent: str) -> Film:
+        info = self._store.info(trial_id)
+        film = self._pictures(trial_id, agent)
+        return replace(film, n_ticks=info.n_ticks, was_over=info.state != _RUNNING)
+
+    def _pictures(self, trial_id: str, agent: str) -> Film:
         data = self._store.load(trial_id)[agent]
         observed = data.observed_observations
         is_column = isinstance(observed, np.ndarray) and len(observed) > 0
@@ -187,6 +197,16 @@ class Films:
             raise ConfigurationError(f"the trial cannot be rendered again: {why}")
         pictures = tuple(unpack_film(target.read_bytes()))
         return Film("re-executed", tuple(result["ticks"]), pictures, result["divergence"])
+
+
+def _is_stale(future: Future[Film], info: TrialInfo) -> bool:
+    """Return whether a film is to be made again: it failed, or the trial has gone on, or ended, since."""
+    if not future.done():
+        return False
+    if future.exception() is not None:
+        return True
+    film = future.result()
+    return (film.n_ticks, film.was_over) != (info.n_ticks, info.state != _RUNNING)
 
 
 def _drawn(data: TrialData, why: str) -> Film | None:
