@@ -1,6 +1,7 @@
 """The Python in the documents runs, in the order in which it is read, with fewer steps."""
 
 import re
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import cogment_lab
+from cogment_lab import PreferenceQueue
 from cogment_lab.humans.scripted import scripted_human, scripted_policy
 
 ROOT = Path(__file__).parent.parent
@@ -95,3 +97,11 @@ def test_readme() -> None:
         assert store.stats().ticks >= 60
     with cogment_lab.TrialStore("runs/services.db") as store:
         assert store.stats().trials == 1
+
+
+def test_the_preferences_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["preferences.py", "--quick"])
+    assert runpy.run_path(str(ROOT / "examples/preferences.py"))["main"]() > 0.3
+    (path,) = Path("runs").glob("preferences-*.db")
+    answers = PreferenceQueue(path, "pendulum").answers()
+    assert len(answers) == 4 and answers[0].policy == "70 % expert"
