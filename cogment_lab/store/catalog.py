@@ -7,7 +7,7 @@ import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cogment_lab.errors import CogmentLabError, CorruptStoreError, TrialNotFoundError
 from cogment_lab.specs import space_from_bytes
@@ -20,15 +20,24 @@ from cogment_lab.store.process import ProcessId, is_gone
 from cogment_lab.store.rows import RowLayout
 from cogment_lab.store.stream_spec import RecordMode
 from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
-from cogment_lab.trial.sample import VERDICT
+from cogment_lab.trial.sample import LATE_FEEDBACK, VERDICT
 
-__all__ = ["StoredStream", "TrialCatalog", "number_of"]
+__all__ = ["StoredStream", "TrialCatalog", "TrialHead", "number_of"]
 
 _PAGE = 400
 _TRIAL_COLUMNS = (
     "id, trial_id, state, end_reason, n_ticks, total_reward, n_interventions, n_takeovers, terminated,"
     " truncated, seed, details, started, ended"
 )
+
+
+class TrialHead(NamedTuple):
+    """Row id, stored state, packed last observations, and (JSON) what was said after the last tick."""
+
+    id: int
+    state: str
+    last_observations: bytes | None
+    late_feedback: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +73,30 @@ class TrialCatalog:
         self._streams: dict[tuple[int, int], StoredStream] = {}
         self._gone: set[ProcessId] = set()
 
-    def row(self, trial_id: str) -> tuple[int, str, bytes | None]:
-        """Return row id, stored state and last observations of a trial.
+    def heads(self, trial_ids: Sequence[str]) -> dict[str, TrialHead]:
+        """Return what is read of trials before their ticks (of the latest, should several have one name).
 
         Raises:
-            TrialNotFoundError: there is none of that id.
+            TrialNotFoundError: there is none of one of the ids.
         """
-        trial = self.row_id(trial_id)
-        found = self._database.query("SELECT id, state, last_observations FROM trials WHERE id = ?", (trial,))
-        return found[0] if found else self.row(trial_id)  # deleted, since it was looked up
+        names = json.dumps(list(trial_ids))
+        rows = self._database.query(
+            "SELECT trial_id, id, state, last_observations FROM trials"
+            " WHERE trial_id IN (SELECT value FROM json_each(?)) ORDER BY started, id",
+            (names,),
+        )
+        found = {name: TrialHead(trial, state, last, []) for name, trial, state, last in rows}
+        for trial_id in trial_ids:
+            if trial_id not in found:
+                self.row_id(trial_id)
+        said = self._database.query(
+            "SELECT trial_id, e.data FROM events e JOIN trials t ON t.id = e.trial"
+            " WHERE e.kind = ? AND trial_id IN (SELECT value FROM json_each(?)) ORDER BY e.id",
+            (LATE_FEEDBACK, names),
+        )
+        for name, data in said:
+            found[name].late_feedback.append(data)
+        return found
 
     def trials(
         self,

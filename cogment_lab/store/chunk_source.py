@@ -33,6 +33,8 @@ class ChunkSource:
         self._database = database
         self._name = name
         self._decoded: OrderedDict[tuple[int, int], AgentRows] = OrderedDict()
+        # Of each agent of a stream, the chunk that was read last, and the numbers of the trials in its rows.
+        self._latest: dict[tuple[int, int, int], tuple[AgentRows, npt.NDArray[np.uint32]]] = {}
 
     def of_trial(self, stream: StoredStream, agent: int, layout: RowLayout, number: int) -> list[AgentRows]:
         """Return the rows of one trial, one piece for each chunk it lies in.
@@ -40,6 +42,13 @@ class ChunkSource:
         Raises:
             CorruptStoreError: one of them is damaged.
         """
+        key = (self._database.generation, stream.id, agent)
+        latest = self._latest.get(key)
+        if latest is not None:
+            rows, numbers = latest
+            if numbers[0] < number < numbers[-1]:  # all of it is there: trials do not overlap
+                start, stop = np.searchsorted(numbers, (number, number + 1)).tolist()
+                return [rows.between(start, stop)]
         # All chunks that end with the trial, and the first that goes on beyond it.
         found = self._database.query(
             "SELECT id FROM chunks WHERE stream = ? AND agent = ? AND last_trial = ? UNION ALL"
@@ -47,7 +56,13 @@ class ChunkSource:
             " AND last_trial > ? ORDER BY last_trial, id LIMIT 1) WHERE first_trial <= ?",
             (stream.id, agent, number, stream.id, agent, number, number),
         )
-        return [self.read(chunk, layout).of_trial(number) for chunk in sorted(row[0] for row in found)]
+        pieces = []
+        for chunk in sorted(row[0] for row in found):
+            rows = self.read(chunk, layout)
+            if len(rows):
+                self._latest[key] = rows, np.ascontiguousarray(rows.table["trial"])
+            pieces.append(rows.of_trial(number))
+        return pieces
 
     def of_trials(
         self, stream: StoredStream, agent: int, layout: RowLayout, numbers: npt.NDArray[np.int64]
@@ -90,6 +105,7 @@ class ChunkSource:
     def forget(self) -> None:
         """Drop what is kept in memory."""
         self._decoded.clear()
+        self._latest.clear()
 
     def _damaged(self, chunk: int, error: Exception) -> CorruptStoreError:
         names: list[Any] = self._database.query(

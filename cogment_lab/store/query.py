@@ -58,9 +58,9 @@ class TrialQuery:
             CorruptStoreError: a trial cannot be decoded (with ``damaged="raise"``).
         """
         self.skipped.clear()
-        for info in self.infos:
+        for info, load in zip(self.infos, self.store.load_each(self.trial_ids), strict=True):
             try:
-                data = self.store.load(info.trial_id)[self.agent]
+                data = load()[self.agent]
             except CorruptStoreError as error:
                 if self.damaged == "raise":
                     raise

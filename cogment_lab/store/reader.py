@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cogment_lab.errors import CorruptStoreError
-from cogment_lab.store.catalog import StoredStream, TrialCatalog, number_of
+from cogment_lab.store.catalog import StoredStream, TrialCatalog, TrialHead, number_of
 from cogment_lab.store.chunk import AgentRows, join
 from cogment_lab.store.chunk_source import ChunkSource
 from cogment_lab.store.columns import Column, set_last, take_rows
+from cogment_lab.store.info import decode_info
 from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.pending import split_last_observations
 from cogment_lab.store.rows import CONTEXT, decode_feedback
 from cogment_lab.store.trial_data import Successors, TrialData
-from cogment_lab.trial.sample import LATE_FEEDBACK, Feedback
+from cogment_lab.trial.sample import Feedback
 from cogment_lab.trial.takeover import DECIDED_BY, Phase
 
 __all__ = ["load_trial"]
@@ -26,13 +27,24 @@ _DECIDED_BY = np.array(DECIDED_BY)
 _PHASES = np.array([phase.name for phase in Phase])
 
 
-def load_trial(catalog: TrialCatalog, chunks: ChunkSource, trial_id: str) -> dict[str, TrialData]:
-    """Return the ticks of a trial, by agent; see ``TrialStore.load``."""
+def load_trial(
+    catalog: TrialCatalog, chunks: ChunkSource, trial_id: str, head: TrialHead | None = None
+) -> dict[str, TrialData]:
+    """Return the ticks of a trial, by agent; see ``TrialStore.load``.
+
+    Args:
+        catalog: Of the store.
+        chunks: Of the store.
+        trial_id: Which.
+        head: Of the trial, if it was read together with those of others.
+    """
     # Before the chunks: a trial that runs may get more ticks, and must not lose its last ones.
-    trial, state, packed = catalog.row(trial_id)
+    if head is None:
+        head = catalog.heads([trial_id])[trial_id]
+    trial, state, packed, said_later = head
     stream = catalog.stream(trial >> TRIAL_BITS)
-    late = catalog.events(trial_id, kind=LATE_FEEDBACK)
     try:
+        late = [decode_info(text) for text in said_later]
         last = split_last_observations(packed or b"") or [None] * len(stream.layouts)
         data = {}
         for agent, (name, layout) in enumerate(stream.layouts.items()):
@@ -40,7 +52,7 @@ def load_trial(catalog: TrialCatalog, chunks: ChunkSource, trial_id: str) -> dic
             packed = last[agent]
             final = None if packed is None else layout.observation.unpack_one(packed)
             data[name] = _trial_data(trial_id, name, stream, rows, final, catalog.is_over(stream, state))
-            said = [each.data for each in late if each.data["agent"] == name]
+            said = [each for each in late if each["agent"] == name]
             data[name].feedback.extend(_opinion(each, data[name].ticks) for each in said)
         return data
     except (ValueError, LookupError, TypeError) as error:

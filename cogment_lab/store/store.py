@@ -7,7 +7,8 @@ import os
 import secrets
 import sqlite3
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
@@ -32,6 +33,7 @@ from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
 
 __all__ = ["TrialStore"]
 
+_PAGE = 64
 _memory_stores: weakref.WeakValueDictionary[str, TrialStore] = weakref.WeakValueDictionary()
 
 
@@ -214,6 +216,20 @@ class TrialStore:
             TrialNotFoundError: there is no trial of that id.
         """
         return load_trial(self._catalog, self._chunks, trial_id)
+
+    def load_each(self, trial_ids: Sequence[str]) -> Iterator[Callable[[], dict[str, TrialData]]]:
+        """Yield for each trial a function that does as :meth:`load`; faster than that for many trials.
+
+        What a function raises is about its trial, and others can be read.
+
+        Raises:
+            TrialNotFoundError: there is no trial of one of the ids.
+        """
+        for start in range(0, len(trial_ids), _PAGE):
+            page = trial_ids[start : start + _PAGE]
+            heads = self._catalog.heads(page)
+            for trial_id in page:
+                yield partial(load_trial, self._catalog, self._chunks, trial_id, heads[trial_id])
 
     def events(self, trial_id: str) -> list[TrialEvent]:
         """Return ``(tick, kind, data, time)`` of what happened between ticks: requests, phases, failures.

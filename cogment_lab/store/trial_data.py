@@ -211,7 +211,7 @@ def concatenate(parts: Sequence[TrialData]) -> TrialData:
         observed_observations=column("observed_observations"),
         successors=Successors(
             observations=column("next_observations"),
-            continues=array("continues"),
-            is_known=array("has_successor"),
+            continues=np.concatenate([part.continues for part in parts]),
+            is_known=np.concatenate([part.has_successor for part in parts]),
         ),
     )

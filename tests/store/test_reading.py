@@ -264,3 +264,35 @@ def test_other_threads_read_while_one_records(store: TrialStore, stream: TrialSt
         thread.join(20)
     assert not problems
     assert len(store) == 20
+
+
+def test_trials_in_a_row_are_read_with_few_questions(
+    file_store: TrialStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = file_store.open_stream(make_spec())
+    for number in range(150):
+        record_trial(stream, f"t{number}", 1 + number % 5, start=number * 10)
+        if number % 20 == 7:
+            file_store.flush()  # a chunk ends with this trial
+        if number % 20 == 13:  # and one in the midst of this one
+            begin(stream, f"split{number}")
+            for tick in range(4):
+                stream.recorder("gym").append(make_tick(tick))
+                file_store.flush()
+            stream.end(state="ENDED", end_reason="truncated", last_observations={})
+    stream.close()
+    one_by_one = [file_store.load(info.trial_id)["gym"] for info in file_store.trials()]
+    asked: list[str] = []
+    query = type(file_store._database).query
+
+    def remember(database: Any, sql: str, parameters: Any = ()) -> Any:
+        asked.append(sql)
+        return query(database, sql, parameters)
+
+    monkeypatch.setattr(type(file_store._database), "query", remember)
+    together = list(file_store.query())
+    assert [data.trial_id for data in together] == [data.trial_id for data in one_by_one]
+    for found, wanted in zip(together, one_by_one, strict=True):
+        np.testing.assert_array_equal(found.observations, wanted.observations)
+        np.testing.assert_array_equal(found.next_observations, wanted.next_observations)
+    assert len(asked) < 110, f"{len(asked)} for 157 trials"
