@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from cogment_lab.cli.trials import open_existing
-from cogment_lab.errors import ConfigurationError, CorruptStoreError, StoreFullError
+from cogment_lab.errors import ConfigurationError, StoreFullError
 from cogment_lab.integrations.exchange import find_agents
 from cogment_lab.store import TrialStore
 
@@ -60,35 +60,49 @@ def export_trials(
         StoreError: the store does not exist or cannot be read, or the disk is full.
     """
     chosen = parse_query(query)
-    with open_existing(file) as store:
+    with _busy(f"writing {name}"), open_existing(file) as store:
         _check_properties(store, chosen.get("properties", {}))
-        _report_damaged(store, chosen)
-        if kind == "minari":
-            from cogment_lab.integrations.minari import to_minari, to_minari_by_agent
+        said = _left_out(store, chosen)
+        said += _write(store, kind, name, chosen, agent, metadata)
+    _say("\n".join(said))
 
-            if agent is None:
-                datasets = to_minari_by_agent(store, name, **metadata, **chosen)
-            else:
-                datasets = {agent: to_minari(store, name, agent=agent, **metadata, **chosen)}
-            for each in datasets.values():
-                _say(f"wrote {each.id}: {each.total_episodes} episodes, {each.total_steps} steps")
-            return
-        from cogment_lab.integrations.npz import to_npz
-        from cogment_lab.integrations.tables import to_csv, to_parquet
 
-        writers = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}
-        write, unit = writers[kind]
-        path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
-        agents = [agent] if agent is not None else find_agents(store, env=chosen.get("env"))
-        with contextlib.ExitStack() as unless_complete:
-            said = []
-            for each in agents:
-                where = path if len(agents) == 1 else path.with_stem(f"{path.stem}-{each}")
-                count = write(store.query(agent=each, **chosen), where)
-                unless_complete.callback(where.unlink, missing_ok=True)
-                said.append(f"wrote {where}: {count} {unit}")
-            unless_complete.pop_all()
-        _say("\n".join(said))
+def _write(
+    store: TrialStore,
+    kind: str,
+    name: str,
+    chosen: dict[str, Any],
+    agent: str | None,
+    metadata: dict[str, Any],
+) -> list[str]:
+    """Write the trials; return what was written."""
+    if kind == "minari":
+        from cogment_lab.integrations.minari import to_minari, to_minari_by_agent
+
+        if agent is None:
+            datasets = to_minari_by_agent(store, name, **metadata, **chosen)
+        else:
+            datasets = {agent: to_minari(store, name, agent=agent, **metadata, **chosen)}
+        return [
+            f"wrote {each.id}: {each.total_episodes} episodes, {each.total_steps} steps"
+            for each in datasets.values()
+        ]
+    from cogment_lab.integrations.npz import to_npz
+    from cogment_lab.integrations.tables import to_csv, to_parquet
+
+    writers = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}
+    write, unit = writers[kind]
+    path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
+    agents = [agent] if agent is not None else find_agents(store, env=chosen.get("env"))
+    said = []
+    with contextlib.ExitStack() as unless_complete:
+        for each in agents:
+            where = path if len(agents) == 1 else path.with_stem(f"{path.stem}-{each}")
+            count = write(store.query(agent=each, **chosen), where)
+            unless_complete.callback(where.unlink, missing_ok=True)
+            said.append(f"wrote {where}: {count} {unit}")
+        unless_complete.pop_all()
+    return said
 
 
 def _check_properties(store: TrialStore, properties: dict[str, str]) -> None:
@@ -109,18 +123,15 @@ def _check_properties(store: TrialStore, properties: dict[str, str]) -> None:
             )
 
 
-def _report_damaged(store: TrialStore, query: dict[str, Any]) -> None:
-    """Name the trials that ``damaged=skip`` is going to leave out."""
+def _left_out(store: TrialStore, query: dict[str, Any]) -> list[str]:
+    """Return why ``damaged=skip`` is going to leave out trials."""
     if query.get("damaged") != "skip":
-        return
-    left_out: collections.Counter[str] = collections.Counter()
-    for info in store.query(**query, agent=find_agents(store, env=query.get("env"))[0]).infos:
-        try:
-            store.load(info.trial_id)
-        except CorruptStoreError as error:
-            left_out[str(error)] += 1
-    for why, count in left_out.items():
-        _say(f"left out: {f'{count} trials, ' if count > 1 else ''}{why}")
+        return []
+    found = store.query(**query, agent=find_agents(store, env=query.get("env"))[0])
+    for _ in found:
+        pass
+    reasons = collections.Counter(found.skipped.values())
+    return [f"left out: {f'{count} trials, ' if count > 1 else ''}{why}" for why, count in reasons.items()]
 
 
 def import_trials(sources: Sequence[str], file: Path) -> None:
@@ -145,7 +156,7 @@ def import_trials(sources: Sequence[str], file: Path) -> None:
     datasets = [source for source in sources if not source.endswith(".npz")]
     if archives and datasets:
         raise ConfigurationError("import .npz files and Minari datasets one after the other")
-    with TrialStore(file) as store:
+    with _busy(f"recording in {file}"), TrialStore(file) as store:
         try:
             if archives:
                 from cogment_lab.integrations.npz import from_npz
@@ -159,6 +170,11 @@ def import_trials(sources: Sequence[str], file: Path) -> None:
             there = sum(1 for _ in store.trials(state="ENDED"))
             raise StoreFullError(f"{error}. {file} has {there} complete trials now") from error
     _say(f"recorded {len(found)} trials in {file}")
+
+
+def _busy(text: str) -> contextlib.AbstractContextManager[Any]:
+    """Show on a terminal that something is going on; elsewhere nothing."""
+    return Console(stderr=True).status(text)
 
 
 def _say(text: str) -> None:

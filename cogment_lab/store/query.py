@@ -85,8 +85,7 @@ class TrialQuery:
         parts = list(self)
         if not parts:
             raise ConfigurationError(
-                f"no steps match in {self.store.path}: {self.explain()}; {len(self)} trials were chosen, of "
-                f"which {len(self.skipped)} cannot be read"
+                f"no steps match in {self.store.path}: {self.explain()}; {len(self)} trials were chosen"
             )
         return concatenate(parts)
 
@@ -99,10 +98,15 @@ class TrialQuery:
         envs = ", ".join(sorted({info.env_id for info in there}))
         agents = ", ".join(sorted({agent for info in there for agent in info.agents}))
         running = sum(info.state == "RUNNING" for info in there)
-        discarded = len(self.store.discarded())
-        states = f"{running} still run" + (f", {discarded} are discarded" if discarded else "")
+        states = [f"{running} still run"]
+        if discarded := len(self.store.discarded()):
+            states.append(f"{discarded} are discarded")
+        if self.skipped:
+            states.append(
+                f"{len(self.skipped)} of those chosen cannot be read: {next(iter(self.skipped.values()))}"
+            )
         return (
-            f"it has {len(there)} trials ({states}) of the environments {envs} with the agents "
+            f"it has {len(there)} trials ({', '.join(states)}) of the environments {envs} with the agents "
             f"{agents}, and asked for was {asked}"
         )
 

@@ -109,6 +109,12 @@ def test_damage_that_many_trials_share_is_told_once(cogmentlab: Any, store: Path
     ).decode()
     assert said.count("left out") == 1 and "left out: 2 trials, ticks of trial" in said
     assert "200 steps" in said
+    with contextlib.closing(sqlite3.connect("some.db")) as damaged, damaged:
+        damaged.execute("UPDATE chunks SET checksum = 1")
+    said = cogmentlab.output(
+        "export", "some.db", "--to", "npz", "--id", "none", "--query", "damaged=skip", status=1
+    ).decode()
+    assert "3 of those chosen cannot be read: ticks of trial" in said
 
 
 def test_a_full_disk_leaves_no_half_file(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
