@@ -10,20 +10,19 @@ from cogment_lab.algorithms.offline_networks import Gaussian, SquashedGaussian, 
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-__all__ = ["conservative_gap", "log_mean_exp_values"]
+__all__ = ["conservative_values", "log_mean_exp_values"]
 
 
-def conservative_gap(
+def conservative_values(
     critic: ContinuousCritic,
     batch: OfflineBatch,
-    values: th.Tensor,
     here: SquashedGaussian | Gaussian,
     there: SquashedGaussian | Gaussian,
     *,
     floor: bool,
     n_actions: int = 4,
-) -> th.Tensor:
-    """Return by how much a soft maximum over actions exceeds the values of the data's actions; a scalar.
+) -> tuple[th.Tensor, th.Tensor]:
+    """Return the values ``(n, n_critics)`` of the data, and how far a soft maximum exceeds them: a scalar.
 
     CQL(H) of Kumar et al., "Conservative Q-Learning for Offline Reinforcement Learning", NeurIPS 2020
     (arXiv:2006.04779), Equation 4 without its first factor:
@@ -37,7 +36,6 @@ def conservative_gap(
     Args:
         critic: Whose values; each of its networks is regularised.
         batch: The data.
-        values: ``critic(batch.observations, batch.actions)``, ``(n, n_critics)``.
         here: The policy at ``s`` (:func:`policy_of`).
         there: The policy at ``s'``.
         floor: Cal-QL's rather than CQL's.
@@ -49,16 +47,17 @@ def conservative_gap(
         uniform_density = th.full((n * n_actions, 1), -dimensions * math.log(2.0), device=uniform.device)
         actions_here, here_density = here.draw(n_actions)
         actions_there, there_density = there.draw(n_actions)
-    candidates = th.cat([uniform, actions_here, actions_there])
+    actions = th.cat([batch.actions, uniform, actions_here, actions_there])
     log_densities = th.cat([uniform_density, here_density, there_density])
-    repeated = _stack(_repeat(batch.observations, n_actions), 3)
-    of_candidates = values_of(critic, repeated, candidates)
+    repeated = _repeat(batch.observations, n_actions)
+    of_actions = values_of(critic, _stack([batch.observations, repeated, repeated, repeated]), actions)
+    values, of_candidates = of_actions[:n], of_actions[n:]
     if floor:
         returns = batch.returns.repeat_interleave(n_actions, dim=0)
         lowest = th.cat([th.full_like(returns, -th.inf), returns, returns])
         of_candidates = th.maximum(of_candidates, lowest)
     soft_maximum = log_mean_exp_values(of_candidates - log_densities, n_actions)
-    return (soft_maximum - values).mean(dim=0).sum()
+    return values, (soft_maximum - values).mean(dim=0).sum()
 
 
 def log_mean_exp_values(weighted: th.Tensor, n_actions: int) -> th.Tensor:
@@ -78,7 +77,7 @@ def _repeat(observations: PyTorchObs, times: int) -> PyTorchObs:
     return observations.repeat_interleave(times, dim=0)
 
 
-def _stack(observations: PyTorchObs, times: int) -> PyTorchObs:
-    if isinstance(observations, dict):
-        return {key: th.cat([part] * times) for key, part in observations.items()}
-    return th.cat([observations] * times)
+def _stack(parts: list[PyTorchObs]) -> PyTorchObs:
+    if isinstance(parts[0], dict):
+        return {key: th.cat([part[key] for part in parts]) for key in parts[0]}
+    return th.cat(parts)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
-from cogment_lab.algorithms.conservative import conservative_gap
+from cogment_lab.algorithms.conservative import conservative_values
 from cogment_lab.algorithms.offline_actor_critic import OfflineActorCritic
 from cogment_lab.algorithms.offline_batches import OfflineBatch
-from cogment_lab.algorithms.offline_networks import SquashedGaussian, least_value, values_of
+from cogment_lab.algorithms.offline_networks import SquashedGaussian, least_value
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch.nn import functional as F
@@ -90,10 +90,9 @@ class CQL(OfflineActorCritic):
             following, _ = following_policy.draw()
             after = least_value(self.critic_target, batch.next_observations, following)
             targets = batch.rewards + self.gamma * (1.0 - batch.terminated) * after
-        values = values_of(self.critic, batch.observations, batch.actions)
         # min_Q alpha (E[log sum_a exp Q(s,a)] - E_D[Q(s,a)]) + 1/2 E[(Q - B^pi Q)^2]  (4)
-        gap = conservative_gap(
-            self.critic, batch, values, policy, following_policy, floor=self.floor, n_actions=self.n_actions
+        values, gap = conservative_values(
+            self.critic, batch, policy, following_policy, floor=self.floor, n_actions=self.n_actions
         )
         td_loss = 0.5 * F.mse_loss(values, targets.expand_as(values), reduction="none").mean(dim=0).sum()
         self.critic_descent.step(td_loss + self.conservatism * gap)

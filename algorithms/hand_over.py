@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
-from cogment_lab.algorithms.conservative import conservative_gap
+from cogment_lab.algorithms.conservative import conservative_values
 from cogment_lab.algorithms.descent import follow
 from cogment_lab.algorithms.normalization import folded_state
 from cogment_lab.algorithms.offline_batches import OfflineBatch, OfflineBuffer
-from cogment_lab.algorithms.offline_networks import least_value, policy_of, values_of
+from cogment_lab.algorithms.offline_networks import least_value, policy_of
 from cogment_lab.integrations.sb3.fill import write_transitions
 from gymnasium import spaces
 from stable_baselines3 import DQN, SAC, TD3
@@ -239,20 +239,19 @@ def _warm_up_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, batch_s
             )
             after = least_value(policy.critic_target, batch.next_observations, following)
             targets = batch.rewards + model.gamma * (1.0 - batch.terminated) * after
-        values = values_of(policy.critic, batch.observations, batch.actions)
-        loss = F.mse_loss(values, targets.expand_as(values))
-        loss = loss + _CONSERVATISM * _calibrated_gap(model, batch, values)
+        values, gap = _calibrated_values(model, batch)
+        loss = F.mse_loss(values, targets.expand_as(values)) + _CONSERVATISM * gap
         policy.critic.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         policy.critic.optimizer.step()
         follow(policy.critic_target, policy.critic, model.tau)
 
 
-def _calibrated_gap(model: SAC | TD3, batch: OfflineBatch, values: th.Tensor) -> th.Tensor:
+def _calibrated_values(model: SAC | TD3, batch: OfflineBatch) -> tuple[th.Tensor, th.Tensor]:
     with th.no_grad():
         here = policy_of(model.policy.actor, batch.observations)
         there = policy_of(model.policy.actor, batch.next_observations)
-    return conservative_gap(model.policy.critic, batch, values, here, there, floor=True)
+    return conservative_values(model.policy.critic, batch, here, there, floor=True)
 
 
 def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: float) -> None:
@@ -266,8 +265,7 @@ def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: fl
     def add_gradient(*_: Any) -> None:
         nonlocal done
         batch = buffer.sample(_HELD_STATES)
-        values = values_of(policy.critic, batch.observations, batch.actions)
-        gap = _calibrated_gap(model, batch, values)
+        _, gap = _calibrated_values(model, batch)
         (weight * (1.0 - done / steps) * gap).backward()  # type: ignore[no-untyped-call]
         done += 1
         if done >= steps:

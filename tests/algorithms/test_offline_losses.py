@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
-from cogment_lab.algorithms.conservative import conservative_gap, log_mean_exp_values
+from cogment_lab.algorithms.conservative import conservative_values, log_mean_exp_values
 from cogment_lab.algorithms.iql import expectile_loss
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import Gaussian, policy_of
@@ -155,10 +155,9 @@ def test_conservatism_is_adapted_towards_the_gap(target_gap, bandit, box_spaces)
 def test_cqls_regulariser(algorithm, floor, bandit, box_spaces):
     model = model_of(algorithm, bandit(10), box_spaces)
     given = batch(returns=(0.5, -3.0, 0.1))
-    values = torch.cat(model.critic(given.observations, given.actions), dim=1)
     here, there = (policy_of(model.actor, seen) for seen in (given.observations, given.next_observations))
     torch.manual_seed(0)
-    found = conservative_gap(model.critic, given, values, here, there, floor=floor, n_actions=1)
+    values, found = conservative_values(model.critic, given, here, there, floor=floor, n_actions=1)
     torch.manual_seed(0)
     uniform = numbers(torch.rand(3, 1)) * 2.0 - 1.0
     here, here_density = model.actor.action_log_prob(given.observations)
@@ -172,7 +171,9 @@ def test_cqls_regulariser(algorithm, floor, bandit, box_spaces):
     for actions, density, lowest in kinds:
         q = q_values(model.critic, OBSERVATIONS, actions)
         total += np.exp((np.maximum(q, lowest) if floor else q) - density) / 3.0
-    by_hand = (np.log(total) - q_values(model.critic, OBSERVATIONS, ACTIONS)).mean(axis=1).sum()
+    of_data = q_values(model.critic, OBSERVATIONS, ACTIONS)
+    np.testing.assert_allclose(numbers(values), of_data.T, rtol=1e-5)
+    by_hand = (np.log(total) - of_data).mean(axis=1).sum()
     assert number(found) == pytest.approx(by_hand, rel=1e-4)
 
 
