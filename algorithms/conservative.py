@@ -49,8 +49,7 @@ def conservative_values(
         actions_there, there_density = there.draw(n_actions)
     actions = th.cat([batch.actions, uniform, actions_here, actions_there])
     log_densities = th.cat([uniform_density, here_density, there_density])
-    repeated = _repeat(batch.observations, n_actions)
-    of_actions = values_of(critic, _stack([batch.observations, repeated, repeated, repeated]), actions)
+    of_actions = values_of(critic, _once_and_thrice(batch.observations, n_actions), actions)
     values, of_candidates = of_actions[:n], of_actions[n:]
     if floor:
         returns = batch.returns.repeat_interleave(n_actions, dim=0)
@@ -71,13 +70,13 @@ def log_mean_exp_values(weighted: th.Tensor, n_actions: int) -> th.Tensor:
     return by_state.logsumexp(dim=(0, 2)) - math.log(3 * n_actions)
 
 
-def _repeat(observations: PyTorchObs, times: int) -> PyTorchObs:
+def _once_and_thrice(observations: PyTorchObs, times: int) -> PyTorchObs:
+    """Return observations for the data's actions, and ``times`` of each for all three kinds of candidates."""
     if isinstance(observations, dict):
-        return {key: part.repeat_interleave(times, dim=0) for key, part in observations.items()}
-    return observations.repeat_interleave(times, dim=0)
+        return {key: _rows_once_and_thrice(part, times) for key, part in observations.items()}
+    return _rows_once_and_thrice(observations, times)
 
 
-def _stack(parts: list[PyTorchObs]) -> PyTorchObs:
-    if isinstance(parts[0], dict):
-        return {key: th.cat([part[key] for part in parts]) for key in parts[0]}
-    return th.cat(parts)
+def _rows_once_and_thrice(rows: th.Tensor, times: int) -> th.Tensor:
+    repeated = rows.repeat_interleave(times, dim=0)
+    return th.cat([rows, repeated, repeated, repeated])

@@ -265,7 +265,7 @@ def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: fl
     def add_gradient(*_: Any) -> None:
         nonlocal done
         batch = buffer.sample(_HELD_STATES)
-        _, gap = _calibrated_values(model, batch)
+        gap = _calibrated_values(model, batch)[1]
         (weight * (1.0 - done / steps) * gap).backward()  # type: ignore[no-untyped-call]
         done += 1
         if done >= steps:
