@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
-from cogment_lab.algorithms.conservative import conservative_values
-from cogment_lab.algorithms.descent import follow
 from cogment_lab.algorithms.normalization import folded_state
-from cogment_lab.algorithms.offline_batches import OfflineBatch, OfflineBuffer
-from cogment_lab.algorithms.offline_networks import least_value, policy_of
+from cogment_lab.algorithms.offline_batches import OfflineBuffer
+from cogment_lab.algorithms.warm_up import CONSERVATISM, hold_critic, warm_up_critic, warm_up_values
 from cogment_lab.integrations.sb3.fill import write_transitions
 from gymnasium import spaces
 from stable_baselines3 import DQN, SAC, TD3
@@ -29,7 +27,6 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
 from torch import nn
-from torch.nn import functional as F
 
 from cogment_lab.errors import ConfigurationError
 
@@ -39,9 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["hand_over"]
 
 _WARM_UP_STEPS = 2000
-_CONSERVATISM = 1.0
 _HOLD_STEPS = 10_000
-_HELD_STATES = 64
 _FIRST_TEMPERATURE = 0.01
 _FIRST_LOG_STD = -2.0
 _LEAST_LOG_STD = -3.0
@@ -81,6 +76,11 @@ def hand_over(
             f"the model's spaces are {model.observation_space} -> {model.action_space}, the data's "
             f"{source.observation_space} -> {source.action_space}: they must be the same"
         )
+    if model.get_vec_normalize_env() is not None:
+        raise ConfigurationError(
+            "the model's environment is in a VecNormalize, but what was learned offline takes observations "
+            "and rewards as they are: leave VecNormalize out (TD3BC normalises inside its networks)"
+        )
     steps = (0 if source.is_conservative else _WARM_UP_STEPS) if warm_up is None else warm_up
     if steps and source.data is None:
         raise ConfigurationError(
@@ -119,13 +119,13 @@ def hand_over(
             assert model.replay_buffer is not None
             write_transitions(model.replay_buffer, [source.data])
         if buffer is not None and isinstance(model, SAC | TD3):
-            _warm_up_critic(model, buffer, steps, source.batch_size)
+            warm_up_critic(model, buffer, steps, source.batch_size)
             if held:
-                weight = getattr(source, "conservatism", _CONSERVATISM * source.scaled_by) / source.scaled_by
-                _hold_critic(model, buffer, held, weight)
+                weight = getattr(source, "conservatism", CONSERVATISM * source.scaled_by) / source.scaled_by
+                hold_critic(model, buffer, held, weight)
     elif buffer is not None:
         assert isinstance(model.policy, ActorCriticPolicy)
-        _warm_up_values(model.policy, buffer, steps, source.batch_size)
+        warm_up_values(model.policy, buffer, steps, source.batch_size)
 
 
 def _no_way(source: OfflineAlgorithm, model: BaseAlgorithm) -> ConfigurationError:
@@ -221,70 +221,3 @@ def _rescale_last(networks: Iterable[nn.Module], scaled_by: float) -> None:
         last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
         last.weight.data.div_(scaled_by)
         last.bias.data.div_(scaled_by)
-
-
-def _warm_up_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, batch_size: int) -> None:
-    """Evaluate the actor on the data; where they say nothing, no action may look better than theirs.
-
-    Q(s,a) <- r + gamma min_i Q_i'(s', pi(s')), plus Cal-QL's regulariser (see :mod:`.conservative`).
-    """
-    policy = model.policy
-    for _ in range(steps):
-        batch = buffer.sample(batch_size)
-        with th.no_grad():
-            following = (
-                policy.actor(batch.next_observations, deterministic=True)
-                if isinstance(model, SAC)
-                else policy.actor(batch.next_observations)
-            )
-            after = least_value(policy.critic_target, batch.next_observations, following)
-            targets = batch.rewards + model.gamma * (1.0 - batch.terminated) * after
-        values, gap = _calibrated_values(model, batch)
-        loss = F.mse_loss(values, targets.expand_as(values)) + _CONSERVATISM * gap
-        policy.critic.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        policy.critic.optimizer.step()
-        follow(policy.critic_target, policy.critic, model.tau)
-
-
-def _calibrated_values(model: SAC | TD3, batch: OfflineBatch) -> tuple[th.Tensor, th.Tensor]:
-    with th.no_grad():
-        here = policy_of(model.policy.actor, batch.observations)
-        there = policy_of(model.policy.actor, batch.next_observations)
-    return conservative_values(model.policy.critic, batch, here, there, floor=True)
-
-
-def _hold_critic(model: SAC | TD3, buffer: OfflineBuffer, steps: int, weight: float) -> None:
-    """Add Cal-QL's regulariser to the gradient of each of the critics' next ``steps`` steps.
-
-    ``learn`` of Stable-Baselines3 has its loss in one piece; gradients add up, so that what is added just
-    before the optimiser's step is added to the loss.
-    """
-    policy, done = model.policy, 0
-
-    def add_gradient(*_: Any) -> None:
-        nonlocal done
-        batch = buffer.sample(_HELD_STATES)
-        gap = _calibrated_values(model, batch)[1]
-        (weight * (1.0 - done / steps) * gap).backward()  # type: ignore[no-untyped-call]
-        done += 1
-        if done >= steps:
-            hook.remove()
-
-    hook = policy.critic.optimizer.register_step_pre_hook(add_gradient)
-
-
-def _warm_up_values(policy: ActorCriticPolicy, buffer: OfflineBuffer, steps: int, batch_size: int) -> None:
-    """Fit the state values to the returns of the data; the actor's layers stay as they are."""
-    parameters = [
-        parameter
-        for name, parameter in policy.named_parameters()
-        if name.startswith(("value_net", "mlp_extractor.value_net", "vf_features_extractor"))
-    ]
-    optimizer = th.optim.Adam(parameters, lr=1e-3)
-    for _ in range(steps):
-        batch = buffer.sample(batch_size)
-        loss = F.mse_loss(policy.predict_values(batch.observations), batch.returns)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()

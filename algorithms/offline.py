@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -278,6 +279,9 @@ class OfflineAlgorithm(BaseAlgorithm):
         for name, value in means.items():
             self.logger.record(f"train/{name}", value)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, 1e-6)
+        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
 
     def into(

@@ -7,6 +7,7 @@ import torch
 from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError
@@ -224,6 +225,18 @@ def test_other_layers_and_other_spaces_are_errors(store, discrete_store):
         learned.into(SAC("MlpPolicy", "Pendulum-v1", buffer_size=10))
     with pytest.raises(ConfigurationError, match="DiscreteCQL"):
         offline(BC, discrete_store, 1).into(online(DQN, Discretely()))
+
+
+def test_normalised_observations_are_refused(store):
+    with pytest.raises(ConfigurationError, match="leave VecNormalize out"):
+        offline(BC, store, 1).into(online(SAC, VecNormalize(DummyVecEnv([Hold]))))
+
+
+def test_a_model_of_several_environments_takes_over_all_data(store):
+    model = online(SAC, DummyVecEnv([Hold, Hold, Hold]))
+    offline(BC, store, 1).into(model, warm_up=1)
+    assert model.replay_buffer.size() * 3 == 900
+    model.learn(12)
 
 
 def test_a_model_without_data_can_be_handed_over_but_not_warmed_up(store, tmp_path):

@@ -8,6 +8,7 @@ from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
 from cogment_lab.algorithms.offline_batches import OfflineBuffer
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, LearningError
@@ -144,7 +145,10 @@ def test_callbacks_loggers_and_schedules_are_stable_baselines(bandit, box_spaces
     )
     model.learn(10, log_interval=5)
     assert model.actor.optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
-    assert list(tmp_path.glob("IQL_1/events*"))
+    logged = EventAccumulator(str(next(tmp_path.glob("IQL_1/events*")))).Reload()
+    losses = ("actor_loss", "critic_loss", "value_loss", "learning_rate")
+    assert {"time/fps", *(f"train/{name}" for name in losses)} <= set(logged.Tags()["scalars"])
+    assert [event.step for event in logged.Scalars("train/actor_loss")] == [5, 10]
     assert model.learn(10, callback=Stop()).num_timesteps == 7
 
 
