@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import webbrowser
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ __all__ = ["run_demo"]
 _DEMONSTRATIONS = 5
 _SCRIPTED_HELP = 7_000  # ticks that the scripted human helps, about the first 100 LunarLander trials
 _LAST_TRIALS = 20
+_LOOK_SECONDS = 0.5
 
 
 def run_demo(
@@ -126,11 +128,22 @@ def _teacher(
 
     ui = stack.enter_context(WebUI(port=port, store=store))
     seat = ui.seat("teacher")
+    stack.callback(_stay, ui, console)
     url = ui.link(seat) if ui.is_joined else ui.url
     console.print(f"your seat   [link={url}]{url}[/link]", highlight=False, soft_wrap=True)
     if not headless:
         webbrowser.open(url)
     return seat
+
+
+def _stay(ui: Any, console: Console) -> None:
+    """Keep the page for those who look at it: it leads to the trials."""
+    if ui.is_joined or not any(seat["viewers"] for seat in ui.seats()):
+        return
+    console.print("The page stays open, with its trials; Ctrl-C ends it.", highlight=False)
+    with contextlib.suppress(KeyboardInterrupt):
+        while ui.is_running():
+            time.sleep(_LOOK_SECONDS)
 
 
 def _demonstrate(model: Any, env_id: str, path: Path, seed: int | None, console: Console) -> None:

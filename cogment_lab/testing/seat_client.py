@@ -207,6 +207,15 @@ class SeatClient:
         seen = {"tick": self.status.get("tick"), "trial": self.status.get("trial_id")}
         self.send(type="feedback", value=value, t=_now_ms(), **seen)
 
+    def note(self, text: str, to: str = "record") -> None:
+        """Say something for the trial's record, or to the ``"experimenter"``."""
+        seen = {"tick": self.status.get("tick"), "trial": self.status.get("trial_id")}
+        self.send(type="note", text=text, to=to, **seen)
+
+    def set(self, name: str, value: bool | float | str) -> None:
+        """Choose how to act, or what to see: ``idle``, ``wait``, ``ramp``, ``proposal``, ``inspect``."""
+        self.send(type="setting", name=name, value=value)
+
     def answer(self, choice: str) -> None:
         """Answer the status' question.
 

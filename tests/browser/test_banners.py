@@ -59,7 +59,7 @@ def test_a_training_that_is_killed_is_said_with_its_last_trial(page: Page, ui: W
         process.kill()
         banner = page.locator("#banner")
         expect(banner).to_contain_text(f"process {process.pid} is gone", timeout=DEADLINE_MS)
-        expect(banner).to_contain_text(f"Last trial {trial}-")
+        expect(banner).to_contain_text(f"Trial {trial}-")
         expect(page.locator("#copy-report")).to_be_visible()
         expect(phase).not_to_contain_text("YOU are flying")
     finally:

@@ -127,6 +127,22 @@ def test_a_watchers_link_shows_no_way_to_sit_down(page: Page, stage: Stage) -> N
     expect(page.locator("#move-seat")).to_have_count(0)
 
 
+def test_messages_to_the_experimenter_stand_in_the_lobby(page: Page, stage: Stage) -> None:
+    with SeatClient(stage.ui, "cart", person="Ann") as ann:
+        ann.wait_until(lambda: ann.status.get("trial_id"), "a trial")
+        ann.note("it <b>shakes</b>", to="experimenter")
+        ann.note("for the record")
+        page.goto(stage.ui.lobby_url)
+        said = page.locator("#messages li")
+        expect(said).to_have_count(1, timeout=DEADLINE_MS)
+        expect(said).to_contain_text("it <b>shakes</b>")
+        expect(said).to_contain_text("Ann · trial ")
+    page.evaluate("sessionStorage.clear()")
+    page.goto(stage.ui.link("moon").replace("/?", "/lobby?"))
+    expect(page.locator("#seats > li")).to_have_count(1, timeout=DEADLINE_MS)
+    expect(page.locator("#messages-section")).to_be_hidden()
+
+
 def test_a_bad_link_says_what_to_do(page: Page, stage: Stage) -> None:
     page.goto(stage.ui.lobby_url.replace(stage.ui.token, "old-old-old"))
     expect(page.locator("h1")).to_have_text("Ask for a new link")
@@ -178,15 +194,17 @@ class _Notebook(http.server.BaseHTTPRequestHandler):
         return
 
 
-def test_a_notebook_shows_the_seat_in_a_frame(page: Page, stage: Stage) -> None:
-    cell = stage.ui.display("cart", height=640)._repr_html_()
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # the page's own site, and another one
+def test_a_notebook_shows_the_seat_in_a_frame(page: Page, stage: Stage, host: str) -> None:
+    cell = stage.ui.display(height=640)._repr_html_()
     handler = type("_Cell", (_Notebook,), {"content": f"<!doctype html><h1>In [1]: ui.display()</h1>{cell}"})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        page.goto(f"http://{host}:{server.server_address[1]}/")
         seat = page.frame_locator("iframe")
+        seat.get_by_role("link", name="Sit down: cart").click(timeout=DEADLINE_MS)
         expect(seat.locator("#env")).to_have_text("CartPole-v1", timeout=DEADLINE_MS)
         frame = page.frames[-1]
         until(page, lambda: frame.evaluate("window.cogmentSeat?.framesPainted > 3"), "pictures in the frame")

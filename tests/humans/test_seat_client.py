@@ -230,6 +230,22 @@ def test_who_comes_to_a_trial_that_waits_sees_it_at_once(page: WebUI) -> None:
     env.close()
 
 
+def test_the_owner_of_a_page_knows_who_sits_where(page: WebUI, loop: Any) -> None:
+    with SeatClient(page, "stage", person="Ann") as ann:
+        ann.wait_until(lambda: ann.drives, "the seat")
+        (seat,) = [each for each in page.seats() if each["name"] == "stage"]
+        assert (seat["driver"], seat["viewers"], seat["env_id"]) == ("Ann", 1, "CartPole-v1")
+
+
+def test_a_program_may_say_and_set_what_a_person_may(page: WebUI, loop: Any) -> None:
+    with SeatClient(page, "stage") as person:
+        person.wait_until(lambda: person.status.get("state") == "running", "the story")
+        person.note("hello")
+        person.set("idle", "repeat")
+        person.wait_until(lambda: person.status["notes"] == 1, "the note")
+        person.wait_until(lambda: person.status["settings"]["idle"] == "repeat", "the setting")
+
+
 def test_questions_are_answered(page: WebUI) -> None:
     kept: list[list[str]] = []
 

@@ -78,6 +78,7 @@ def make_app(config: PageConfig) -> FastAPI:
                 "all": everything,
                 "store": shelf.name if everything else None,
                 "trials": trials,
+                "messages": rooms.messages() if everything else [],
                 "pages": _STORE_PAGES if everything and config.store is not None else [],
             }
         )

@@ -131,6 +131,8 @@ class Hearing:
                 cut = cut[:-16]
             to = "experimenter" if message.get("to") == "experimenter" else "record"
             self._room.post({"k": "note", "text": cut, "to": to, **self._moment(message)})
+            if to == "experimenter":
+                self._room.keep_message(cut, self._viewer.person, _trial(message))
 
     def _on_setting(self, message: dict[str, Any]) -> None:
         name, value = message["name"], message["value"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from concurrent.futures import Executor
 from pathlib import Path
@@ -39,6 +40,7 @@ _SPECTATORS_PICTURES = 900  # a second, all of a seat's spectators together
 _FEWEST_FPS, _MOST_FPS = 2, 60
 _INPUTS_REMEMBERED = 512
 _GREETED = ("keymap", "controls")
+_MESSAGES_KEPT = 20
 
 
 class Room:
@@ -62,6 +64,7 @@ class Room:
         self.story = Story(dict(self.status), None)
         self.shot: Shot | None = None
         self.shown_tick = 0
+        self.messages: deque[dict[str, Any]] = deque(maxlen=_MESSAGES_KEPT)
         self._lock_path = folder / f"{name}.lock"
         self._status_seq = 0
         self._frame_seq = 0
@@ -160,6 +163,12 @@ class Room:
         if number:
             self._inputs.append((self.memory.words[WRITTEN], number))
         return True
+
+    def keep_message(self, text: str, person: str | None, trial: str | None) -> None:
+        """Keep what somebody said to the experimenter, of the trial that they saw, for the lobby."""
+        trial = trial or self.status.get("trial_id")
+        message = {"seat": self.name, "person": person, "text": text, "trial": trial, "time": time.time()}
+        self.messages.append(message)
 
     async def close(self) -> None:
         """End every connection, with the last word first."""

@@ -67,6 +67,11 @@ class Rooms:
             if grant.may_see(room.name)
         ]
 
+    def messages(self) -> list[dict[str, Any]]:
+        """Return what people said to the experimenter, newest first."""
+        said = [message for room in self._rooms.values() for message in room.messages]
+        return sorted(said, key=lambda message: -message["time"])
+
     def _all(self) -> list[Room]:
         """Return the seats, in the order they were made."""
         found = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import http.client
+import json
 import os
 import re
 import secrets
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["WebUI"]
 
 _JOIN_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _COMPARE = "compare"  # the purpose that the comparison's routes ask for
 _ROLES = ("teacher", "player", "evaluator", "observer")
@@ -296,6 +299,23 @@ class WebUI:
             withdraw_seat(folder, name)
         self._offered = {}
         self._joined = False
+
+    def seats(self) -> list[dict[str, Any]]:
+        """Return who sits where, as ``GET /api/seats`` of the page's protocol says it.
+
+        Raises:
+            SeatLostError: the server does not answer.
+        """
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        connection = http.client.HTTPConnection(host, self.port, timeout=_ANSWER_SECONDS)
+        try:
+            connection.request("GET", "/api/seats", headers={"Authorization": f"Bearer {self.token}"})
+            seats: list[dict[str, Any]] = json.load(connection.getresponse())
+        except (OSError, http.client.HTTPException) as error:
+            raise SeatLostError(f"the page's server does not answer: {error}") from error
+        finally:
+            connection.close()
+        return seats
 
     def is_running(self) -> bool:
         """Return whether the server of this page, started here, has not ended."""

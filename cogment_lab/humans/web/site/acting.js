@@ -1,5 +1,6 @@
 // How this person acts in an environment (idle rule, turns, key ramps), remembered by this browser.
 
+import { browser } from "./storage.js";
 import { $ } from "./view.js";
 
 const VALUES = {
@@ -26,7 +27,7 @@ export class Acting {
 
   saved() {
     try {
-      const saved = JSON.parse(localStorage.getItem(`cogment-acting:${this.environment}`) ?? "{}");
+      const saved = JSON.parse(browser.getItem(`cogment-acting:${this.environment}`) ?? "{}");
       return typeof saved === "object" && saved !== null ? saved : {};
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error; // somebody else's entry: as if there were none
@@ -35,7 +36,7 @@ export class Acting {
   }
 
   choose(name, value) {
-    localStorage.setItem(`cogment-acting:${this.environment}`, JSON.stringify({ ...this.saved(), [name]: value }));
+    browser.setItem(`cogment-acting:${this.environment}`, JSON.stringify({ ...this.saved(), [name]: value }));
     this.send({ type: "setting", name, value });
   }
 

@@ -1,5 +1,7 @@
 // The card at the end: what there was, and what there is to do now.
 
+import { address } from "./entry.js";
+
 const HINT = "cogmentlab serve STORE";
 
 export class Ending {
@@ -53,7 +55,7 @@ export class Ending {
   }
 
   async openTrials() {
-    if (await this.ask()) location.assign("./lobby");
+    if (await this.ask()) location.assign(address("./lobby"));
     else this.say(`The program has ended. ${HINT} shows its trials.`);
   }
 

@@ -1,14 +1,23 @@
 // The way in: the token leaves the address bar and stays with the tab; one seat is taken, or the lobby asks.
 
+import { outlivesReload, tab } from "./storage.js";
+
 /** @returns {{query: URLSearchParams, token: string}} */
 export function readLink() {
   const query = new URLSearchParams(location.search);
   if (query.get("token")) {
-    sessionStorage.setItem("cogment-token", query.get("token"));
-    query.delete("token");
+    tab.setItem("cogment-token", query.get("token"));
+    if (outlivesReload) query.delete("token");
     history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
   }
-  return { query, token: sessionStorage.getItem("cogment-token") ?? "" };
+  return { query, token: tab.getItem("cogment-token") ?? "" };
+}
+
+/** The address of another of these pages, with the token where the tab does not keep it. @param {string} path */
+export function address(path) {
+  const token = tab.getItem("cogment-token");
+  if (outlivesReload || !token) return path;
+  return `${path}${path.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}`;
 }
 
 /** Say something instead of showing a seat. @returns {null} */
@@ -45,7 +54,7 @@ export async function chooseSeat(query, token) {
   const free = seats.filter((each) => !each.occupied && each.may_act);
   const seat = wanted ? seats.find((each) => each.name === wanted) : seats.length === 1 ? seats[0] : free.length === 1 ? free[0] : null;
   if (!seat) {
-    location.replace("./lobby");
+    location.replace(address("./lobby"));
     return null;
   }
   query.set("seat", seat.name); // a reload comes back here

@@ -1,6 +1,7 @@
 // The lobby: which seats there are, who sits in them, what was recorded. Text from elsewhere is only ever textContent.
 
-import { readLink, sayInstead } from "./entry.js";
+import { address, readLink, sayInstead } from "./entry.js";
+import { browser } from "./storage.js";
 
 /** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 const $ = (id) => document.getElementById(id);
@@ -14,15 +15,15 @@ const DUTIES = {
 };
 
 const { token } = readLink();
-let theme = localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+let theme = browser.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 document.documentElement.dataset.theme = theme;
 $("theme").addEventListener("click", () => {
   theme = theme === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
-  localStorage.setItem("cogment-theme", theme);
+  browser.setItem("cogment-theme", theme);
 });
-$("person").value = localStorage.getItem("cogment-person") ?? "";
-$("person").addEventListener("input", () => localStorage.setItem("cogment-person", $("person").value.trim()));
+$("person").value = browser.getItem("cogment-person") ?? "";
+$("person").addEventListener("input", () => browser.setItem("cogment-person", $("person").value.trim()));
 
 function element(tag, text = "", more = {}) {
   return Object.assign(document.createElement(tag), { textContent: text, ...more });
@@ -48,9 +49,9 @@ function seatCard(seat) {
   card.append(element("span", name === role ? `${role}: ${DUTIES[role]}` : `${name} · ${role}: ${DUTIES[role]}`, { className: "quiet" }));
   card.append(element("span", parts.filter(Boolean).join(" · "), { className: "who" }));
   const row = element("div", "", { className: "row" });
-  const address = `./?seat=${encodeURIComponent(name)}`;
-  if (mayAct && !occupied) row.append(element("a", "Sit down", { href: address, className: "strong" }));
-  row.append(element("a", "Watch", { href: `${address}&watch=1` }));
+  const place = `./?seat=${encodeURIComponent(name)}`;
+  if (mayAct && !occupied) row.append(element("a", "Sit down", { href: address(place), className: "strong" }));
+  row.append(element("a", "Watch", { href: address(`${place}&watch=1`) }));
   for (const link of row.children) link.setAttribute("aria-label", `${link.textContent}: ${name}, ${environment ?? "no environment yet"}`);
   card.append(row);
   return card;
@@ -59,7 +60,7 @@ function seatCard(seat) {
 function trialRow(trial, isLinked) {
   const row = element("tr");
   const first = element("td");
-  const href = `./trials?trial=${encodeURIComponent(trial.trial_id)}`;
+  const href = address(`./trials?trial=${encodeURIComponent(trial.trial_id)}`);
   first.append(isLinked ? element("a", trial.trial_id, { href }) : document.createTextNode(trial.trial_id));
   const helped = trial.n_ticks ? `${Math.round((100 * trial.n_interventions) / trial.n_ticks)} %` : "";
   const number = { className: "number" };
@@ -86,14 +87,24 @@ function show(parent, key, make) {
 
 let wasEmpty = false;
 
-function refresh({ seats, store, trials, pages, all }) {
-  if (!store && all && wasEmpty && seats.length === 1) return location.replace(`./?seat=${encodeURIComponent(seats[0].name)}`);
+/** @param {{seat: string, person: string | null, text: string, trial: string | null, time: number}} message */
+function messageItem({ seat, person, text, trial, time }) {
+  const item = element("li", text);
+  const from = [person ?? seat, trial && `trial ${trial}`, new Date(1000 * time).toLocaleTimeString([], { timeStyle: "short" })];
+  item.append(element("span", from.filter(Boolean).join(" · ")));
+  return item;
+}
+
+function refresh({ seats, store, trials, messages, pages, all }) {
+  if (!store && all && wasEmpty && seats.length === 1) return location.replace(address(`./?seat=${encodeURIComponent(seats[0].name)}`));
   wasEmpty = seats.length === 0;
   $("store").textContent = store ?? "";
   document.title = `${store ?? "cogment_lab"} · lobby`;
-  show($("pages"), JSON.stringify(pages), () => pages.map(({ path, title }) => element("a", title, { href: path })));
+  show($("pages"), JSON.stringify(pages), () => pages.map(({ path, title }) => element("a", title, { href: address(path) })));
   const hint = store ? "No seat yet. Training with this store and teacher=\"web\" puts one here." : "No seat yet: waiting for a training to offer one…";
   show($("seats"), JSON.stringify(seats), () => (seats.length ? seats.map(seatCard) : [element("li", hint, { className: "nothing" })]));
+  $("messages-section").hidden = !messages.length;
+  show($("messages"), JSON.stringify(messages), () => messages.map(messageItem));
   $("trials-section").hidden = !trials;
   if (!trials) return;
   $("trials-count").textContent = trials.error ?? `${trials.trials.toLocaleString()} in all, ${trials.ticks.toLocaleString()} ticks`;

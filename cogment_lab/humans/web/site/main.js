@@ -4,13 +4,14 @@ import { Acting } from "./acting.js";
 import { Banners } from "./banners.js";
 import { buildControls } from "./controls.js";
 import { Ending } from "./ending.js";
-import { askLobby, chooseSeat, hasLobby, readLink, sayInstead } from "./entry.js";
+import { address, askLobby, chooseSeat, hasLobby, readLink, sayInstead } from "./entry.js";
 import { Feedback } from "./feedback.js";
 import { padProblem } from "./gamepad.js";
 import { Input } from "./input.js";
 import { isOffered, showOffered, wishOf } from "./offered.js";
 import { Remap } from "./remap.js";
 import { FINAL, SeatSocket } from "./socket.js";
+import { browser } from "./storage.js";
 import { $, View, all, element } from "./view.js";
 import { firstSentence, helpText, keyName, keysHint, layoutKnown, phaseOf, phaseText } from "./words.js";
 
@@ -18,7 +19,7 @@ const PACES = ["max", "live", "half", "quarter", "step"];
 const SENTENCE_MS = 12000;
 const OWN_KEYS = { toggle: "KeyT", pause: "KeyP", step: "Period", bad: "KeyZ", good: "KeyX" };
 const { query, token } = readLink();
-const theme = localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+const theme = browser.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 document.documentElement.dataset.theme = theme;
 
 /** @param {{name: string}} seat */
@@ -214,7 +215,7 @@ function sit(seat) {
   $("theme").addEventListener("click", () => {
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = next;
-    localStorage.setItem("cogment-theme", next);
+    browser.setItem("cogment-theme", next);
     refresh();
   });
   addEventListener("keydown", (event) => {
@@ -254,5 +255,6 @@ function sit(seat) {
 chooseSeat(query, token).then(async (seat) => {
   if (!seat) return;
   sit(seat);
+  $("lobby").href = address("./lobby");
   $("lobby").hidden = !(await hasLobby(token));
 });

@@ -1,5 +1,6 @@
 // Other keys for the same actions, remembered by this browser for each environment.
 
+import { browser } from "./storage.js";
 import { $, element } from "./view.js";
 import { keyName } from "./words.js";
 
@@ -25,7 +26,7 @@ export class Remap {
     this.keymap = keymap;
     this.chosen = {};
     try {
-      const saved = JSON.parse(localStorage.getItem(`cogment-keys:${environment}`) ?? "{}");
+      const saved = JSON.parse(browser.getItem(`cogment-keys:${environment}`) ?? "{}");
       for (const code of this.codes()) if (typeof saved[code] === "string") this.chosen[code] = saved[code];
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error; // somebody else's entry: as if there were none
@@ -55,8 +56,8 @@ export class Remap {
 
   choose(chosen) {
     this.chosen = chosen;
-    if (Object.keys(chosen).length) localStorage.setItem(`cogment-keys:${this.environment}`, JSON.stringify(chosen));
-    else localStorage.removeItem(`cogment-keys:${this.environment}`);
+    if (Object.keys(chosen).length) browser.setItem(`cogment-keys:${this.environment}`, JSON.stringify(chosen));
+    else browser.removeItem(`cogment-keys:${this.environment}`);
     this.waiting = null;
     this.list();
     this.onChange();

@@ -1,5 +1,7 @@
 // The seat's connection: opens, reopens, tells who listens, and what time it is at the server. No knowledge of what is shown.
 
+import { browser, tab } from "./storage.js";
+
 const BACKOFF_MS = [300, 600, 1200, 2400, 4000];
 const PING_MS = 5000;
 const PINGS_KEPT = 12;
@@ -8,10 +10,10 @@ export const FINAL = { 4401: "token", 4403: "origin", 4404: "seat", 4429: "flood
 
 /** A per-tab id that survives a reload, so that the same tab drives again. */
 function clientId() {
-  let id = sessionStorage.getItem("cogment-client");
+  let id = tab.getItem("cogment-client");
   if (!id) {
     id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    sessionStorage.setItem("cogment-client", id);
+    tab.setItem("cogment-client", id);
   }
   return id;
 }
@@ -32,7 +34,7 @@ export class SeatSocket {
     this.status = {};
     this.pings = [];
     this.wasSeated = false;
-    const about = new URLSearchParams({ client: clientId(), patches: "1", person: localStorage.getItem("cogment-person") ?? "" });
+    const about = new URLSearchParams({ client: clientId(), patches: "1", person: browser.getItem("cogment-person") ?? "" });
     if (watch) about.set("watch", "1");
     const url = new URL(`./api/seats/${encodeURIComponent(seat)}/socket?${about}`, location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
