@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import minari
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -247,6 +248,25 @@ def test_what_cannot_be_rendered_is_drawn_and_says_why(open_page: Any, path: Pat
     start = {"trial": trials[0], "start": 0, "stop": 200}
     pictures = unpack_film(client.get("/api/trial/frames", params=start).content)
     assert [Image.open(io.BytesIO(each)).size for each in pictures] == [(480, 320)] * 12
+
+
+def test_pictures_of_takeovers_alone_are_no_whole_film(open_page: Any, path: Path) -> None:
+    teacher = SimulatedHuman(lambda observation: np.zeros(3, np.float32), gate=_ticks(2, 4))
+    env = cogment_lab.make("CarRacing-v3", teacher=teacher, store=path, max_episode_steps=6)
+    env.reset(seed=1)
+    for _ in range(6):
+        env.step(np.zeros(3, np.float32))
+    trial_id = env.trial_id
+    env.close()
+    client = open_page(path)
+    whole = film(client, trial_id)
+    assert (whole["source"], whole["ticks"]) == ("re-executed", list(range(7)))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE streams SET env_spec = NULL")
+    connection.close()
+    some = film(open_page(path), trial_id)
+    assert some["source"] == "stored" and 2 in some["ticks"] and 0 not in some["ticks"]
+    assert "cannot be rendered" in some["why"]
 
 
 def test_a_running_trial_is_drawn_and_rendered_when_it_is_over(open_page: Any, path: Path) -> None:

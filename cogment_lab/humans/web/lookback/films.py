@@ -43,7 +43,7 @@ class Film:
         ticks: Of which tick each shows what was acted on; one more than the last for the end.
         pictures: JPEG files.
         divergence: Where the re-execution differs from the record, empty where it does not.
-        why: What kept the trial from being rendered, where it is drawn.
+        why: What kept the trial from being rendered, where it is drawn, or where ticks have no picture.
         n_ticks: How many ticks the trial had, which may have gone on.
         was_over: Whether it was over.
     """
@@ -154,15 +154,15 @@ class Films:
         data = self._store.load(trial_id)[agent]
         observed = data.observed_observations
         is_column = isinstance(observed, np.ndarray) and len(observed) > 0
-        if is_column and fits_picture(observed.shape[1:], observed.dtype):
-            step = -(-len(observed) // _MOST_FRAMES)
-            pictures = tuple(encode_picture(frame, _WIDTH) for frame in observed[::step])
-            return Film("stored", tuple(data.observed_ticks[::step].tolist()), pictures)
+        is_film = is_column and fits_picture(observed.shape[1:], observed.dtype)
+        if is_film and np.isin(data.ticks, data.observed_ticks).all():
+            return _stored(data)
         folder = Path(tempfile.mkdtemp(prefix="cogment_lab-film-"))
         try:
             return self._execute_again(trial_id, folder / "film")
         except ConfigurationError as error:
-            film = _drawn(data, str(error.args[0]))
+            why = str(error.args[0])
+            film = _stored(data, why) if is_film else _drawn(data, why)
             if film is None:
                 raise
             return film
@@ -207,6 +207,13 @@ def _is_stale(future: Future[Film], info: TrialInfo) -> bool:
         return True
     film = future.result()
     return (film.n_ticks, film.was_over) != (info.n_ticks, info.state != _RUNNING)
+
+
+def _stored(data: TrialData, why: str = "") -> Film:
+    """Return the pictures that were observed, which may be those of takeovers alone."""
+    step = -(-len(data.observed_ticks) // _MOST_FRAMES)
+    pictures = tuple(encode_picture(frame, _WIDTH) for frame in data.observed_observations[::step])
+    return Film("stored", tuple(data.observed_ticks[::step].tolist()), pictures, why=why)
 
 
 def _drawn(data: TrialData, why: str) -> Film | None:

@@ -126,7 +126,7 @@ async function develop() {
   film = state;
   $("screen-note").textContent = "";
   const differs = state.divergence ? ` From here on it differs from what was recorded: ${state.divergence}` : " It agrees with the record, tick by tick.";
-  const sources = { stored: "Pictures as they were recorded.", "re-executed": `Rendered again from seed and actions.${differs}`, drawn: `Observations as curves: ${state.why}` };
+  const sources = { stored: `Pictures as they were recorded.${state.why ? ` Some ticks have none: ${state.why}` : ""}`, "re-executed": `Rendered again from seed and actions.${differs}`, drawn: `Observations as curves: ${state.why}` };
   $("source").textContent = sources[state.source];
   for (const button of all("[data-as]")) button.disabled = false;
   show();
