@@ -159,6 +159,7 @@ def test_verdicts_are_shown_and_found(page: Page, ui: WebUI, store: Path) -> Non
     env = cogment_lab.make("CartPole-v1", store=store)
     env.reset(seed=5)
     env.step(0)
+    env.trial.event("note", {"seat": "teacher", "text": "<i>tilted</i>", "tick": 0})
     env.trial.event("failure", {"seat": "teacher"})
     judged = env.trial_id
     env.close()
@@ -171,6 +172,12 @@ def test_verdicts_are_shown_and_found(page: Page, ui: WebUI, store: Path) -> Non
     expect(rows.first).to_contain_text("failure")
     page.locator("#verdict").select_option("success")
     expect(page.locator("#nothing")).to_have_text("No trial fits.")
+    page.goto(address(ui, f"trials?trial={judged}"))
+    said = page.locator("#said-list li")
+    expect(said).to_have_count(2)
+    expect(said.first).to_contain_text("“<i>tilted</i>”")
+    expect(said.first).to_contain_text("note · teacher · tick 0")
+    expect(said.last).to_contain_text("failure")
 
 
 def test_each_agent_of_a_trial_has_its_own_ticks(page: Page, ui: WebUI, store: Path) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.humans.keymaps import keymap_for
-from cogment_lab.store import TrialInfo, TrialStore
+from cogment_lab.store import TrialEvent, TrialInfo, TrialStore
 from cogment_lab.store.columns import value_at
-from cogment_lab.trial.sample import VERDICT
+from cogment_lab.trial.sample import VERDICT, VERDICTS
 
 __all__ = ["Filter", "agent_of", "list_trials", "plain", "show_labels", "show_trial"]
 
@@ -28,6 +28,7 @@ _MOST_TICKS = 5000
 _LONGEST_TEXT = 300
 _MOST_CHOICES = 64
 _MOST_IDS = 1000
+_SAID = ("note", "message", *VERDICTS)
 
 _SORTS: Mapping[str, Callable[[TrialInfo], Any]] = {
     "started": lambda info: info.started,
@@ -131,10 +132,7 @@ def show_trial(store: TrialStore, trial_id: str, agent: str, start: int) -> dict
         "feedback": [
             {"tick": each.tick, "value": each.value, "source": each.source} for each in data.feedback
         ],
-        "events": [
-            {"tick": each.tick, "kind": each.kind, "data": _text(dict(each.data))}
-            for each in store.events(trial_id)[:_MOST_TICKS]
-        ],
+        "said": [_said(event) for event in store.events(trial_id) if event.kind in _SAID][:_MOST_TICKS],
         "fps": info.parameters.get("fps"),
         "action_space": _text(space),
         "actions": _choices(space, word),
@@ -189,6 +187,18 @@ def _wording(env_id: str, space: Any) -> Callable[[Any], str]:
         return _text
     label = functools.cache(keymap_for(env_id, space).label)
     return lambda action: label(int(action))
+
+
+def _said(event: TrialEvent) -> dict[str, Any]:
+    """Return what a person said at their seat: a note or a message, or how the trial went."""
+    data = event.data
+    tick = data.get("tick", event.tick)
+    return {
+        "kind": event.kind,
+        "text": _text(data.get("text", "")),
+        "seat": _text(data.get("seat", "")),
+        "tick": tick,
+    }
 
 
 def _choices(space: Any, word: Callable[[Any], str]) -> list[tuple[int, str]]:

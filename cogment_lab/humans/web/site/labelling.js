@@ -113,11 +113,12 @@ export class Labelling {
   }
 
   item(label) {
-    const { label_id: id, version, kind, value, annotator, start, stop } = label;
+    const { label_id: id, version, kind, value, annotator, agent, start, stop } = label;
     const words = this.word(kind, value);
     const text = element("span", "", { className: "grow" });
     const ticks = start === stop - 1 ? `tick ${start}` : `ticks ${start} to ${stop - 1}`;
-    text.append(element("span", words), element("small", `${annotator || "nobody named"} · ${ticks}${version > 1 ? " · changed" : ""}`, { className: "quiet" }));
+    const about = [annotator || "nobody named", this.trial().agents.length > 1 ? agent : "", ticks, version > 1 ? "changed" : ""];
+    text.append(element("span", words), element("small", about.filter(Boolean).join(" · "), { className: "quiet" }));
     const act = (word, sign, work) => {
       const button = element("button", sign, { title: word });
       button.setAttribute("aria-label", `${word}: ${words}`);

@@ -220,6 +220,21 @@ async function changeAgent(id) {
   await develop();
 }
 
+/** Notes, messages and verdicts of those who sat there, each with its tick. */
+function listWords() {
+  $("words").hidden = trial.said.length === 0;
+  $("said-list").replaceChildren(...trial.said.map(({ kind, text, seat, tick }) => {
+    const item = element("li", "", { className: kind });
+    const words = element("span", text ? `“${text}”` : kind, { className: "grow" });
+    words.append(element("small", [text ? kind : "", seat, `tick ${tick}`].filter(Boolean).join(" · "), { className: "quiet" }));
+    const show = element("button", "◎", { title: "Show" });
+    show.setAttribute("aria-label", `Show tick ${tick}`);
+    show.addEventListener("click", () => go(trial.ticks.findIndex((each) => each >= tick)));
+    item.append(words, show);
+    return item;
+  }));
+}
+
 /** Show a trial and let it be labelled. */
 export async function openTrial(id) {
   await load(id);
@@ -246,6 +261,7 @@ export async function openTrial(id) {
   for (const button of all("[data-as]")) button.addEventListener("click", () => save(button));
   addEventListener("keydown", onKey);
   requestAnimationFrame(run);
+  listWords();
   labelling.ask();
   await labelling.load();
   await develop();
