@@ -21,6 +21,7 @@ from cogment_lab.integrations.sb3.replay_buffers import TakeoverReplayBuffer, ho
 from cogment_lab.integrations.unobserved import (
     Unobserved,
     check_unobserved,
+    chosen_steps,
     find_unobserved,
     rebuilt_batches,
     warn_unobserved,
@@ -90,7 +91,7 @@ class TransitionBatch(Protocol):
 
 def fill_replay_buffer(
     buffer: ReplayBuffer,
-    store: TrialStore,
+    store: TrialStore | TrialQuery,
     *,
     env_id: str | None = None,
     trial_ids: Collection[str] | None = None,
@@ -109,7 +110,8 @@ def fill_replay_buffer(
     Args:
         buffer: ``model.replay_buffer``; HER's are filled step by step, with the recorded infos if they have
             ``copy_info_dict``, and relabel these trials as their own.
-        store: Holds the trials.
+        store: Holds the trials; or a choice of them, or of their steps (``store.query(...)``), which says
+            itself what the next three say of a store.
         env_id: Only trials of this environment.
         trial_ids: Only these trials; without, all but those that people discarded.
         agent: Whose steps, in an environment with several agents.
@@ -128,11 +130,24 @@ def fill_replay_buffer(
         WrongBufferError: observations or actions do not fit the buffer's spaces, or are NaN; what was added
             before stays.
         CorruptStoreError: ticks cannot be decoded; ``trial_ids`` can leave out the trials it names.
-        ConfigurationError: an unknown ``actions`` or ``unobserved``, or ``"replay"`` cannot make the
-            environment.
+        ConfigurationError: an unknown ``actions`` or ``unobserved``, ``"replay"`` cannot make the
+            environment, or trials are chosen twice.
         ReplayDivergedError: with ``"replay"``, an environment did not do again what is recorded.
+
+    Example:
+        >>> def fill_with_takeovers(model, store):
+        ...     return fill_replay_buffer(model.replay_buffer, store.query(only="interventions"))
     """
     check_unobserved(unobserved)
+    if isinstance(store, TrialQuery):
+        if env_id is not None or trial_ids is not None or agent not in ("gym", store.agent):
+            raise ConfigurationError("a query chooses trials itself: pass env, trial_ids and agent to it")
+        if not store.infos:
+            raise ConfigurationError(f"no trials match in {store.store.path}: {store.explain()}")
+        if store.only in ("interventions", "autonomous") or store.damaged == "skip":
+            chosen_batches = chosen_steps(store, unobserved=unobserved, env=env)
+            return write_transitions(buffer, chosen_batches, actions=actions)
+        store, agent, trial_ids = store.store, store.agent, store.trial_ids
     lacking = find_unobserved(store, env_id=env_id, agent=agent, trial_ids=trial_ids)
     if unobserved == "warn":
         warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=2)

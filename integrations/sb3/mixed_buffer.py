@@ -8,14 +8,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch as th
-from cogment_lab.integrations.sb3.fill import fill_replay_buffer, write_transitions
+from cogment_lab.integrations.sb3.fill import fill_replay_buffer
 from cogment_lab.integrations.sb3.replay_buffers import (
     TakeoverDictReplayBuffer,
     TakeoverHerReplayBuffer,
     TakeoverNStepReplayBuffer,
     TakeoverReplayBuffer,
 )
-from cogment_lab.integrations.unobserved import Unobserved, check_unobserved, chosen_steps
+from cogment_lab.integrations.unobserved import Unobserved, check_unobserved
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -143,20 +143,10 @@ class _Mixes(ReplayBuffer):
     def _take(self, names: list[str]) -> int:
         if not names:
             return 0
-        agent = self.query.get("agent", "gym")
-        if self.query.get("only") in ("interventions", "autonomous"):
-            chosen = self.store.query(**{**self.query, "trial_ids": names})
-            parts = chosen_steps(chosen, unobserved=self.unobserved)
-            added = write_transitions(self.stored, parts, actions=self.stored_actions)
-        else:
-            added = fill_replay_buffer(
-                self.stored,
-                self.store,
-                trial_ids=names,
-                agent=agent,
-                actions=self.stored_actions,
-                unobserved=self.unobserved,
-            )
+        chosen = self.store.query(**{**self.query, "trial_ids": names})
+        added = fill_replay_buffer(
+            self.stored, chosen, actions=self.stored_actions, unobserved=self.unobserved
+        )
         self._taken.update(names)
         return added
 

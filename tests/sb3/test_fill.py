@@ -328,3 +328,28 @@ def test_a_choice_without_steps_is_no_silence(tmp_path):
     with pytest.raises(TrialNotFoundError, match="no trial 'typo'"):
         fill_replay_buffer(buffer, store, trial_ids=["typo"])
     assert fill_replay_buffer(buffer, store, trial_ids=only) == 200, "one name alone is one trial"
+
+
+def test_a_query_fills_with_the_steps_that_it_chooses(tmp_path):
+    teacher = SimulatedHuman(lambda observation: 1, gate=lambda observation, action: observation[0] > 0)
+    actors = {"gym": lambda observation: 0, "teacher": teacher}
+    store = cogment_lab.TrialStore(tmp_path / "helped.db")
+    cogment_lab.run("CartPole-v1", actors, 4, seed=1, store=store)
+    env = gym.make("CartPole-v1")
+
+    def filled(query, **options):
+        buffer = ReplayBuffer(200, env.observation_space, env.action_space, device="cpu")
+        return fill_replay_buffer(buffer, query, **options), buffer
+
+    steps = store.query().load()
+    for only, flag in (("interventions", True), ("autonomous", False)):
+        count, buffer = filled(store.query(only=only))
+        chosen = steps.is_intervention == flag
+        assert count == chosen.sum() > 0
+        np.testing.assert_array_equal(buffer.next_observations[:count, 0], steps.next_observations[chosen])
+    first = next(store.trials())
+    assert filled(store.query(trial_ids=first.trial_id))[0] == first.n_ticks
+    with pytest.raises(ConfigurationError, match="asked for was env='Other'"):
+        filled(store.query(env="Other"))
+    with pytest.raises(ConfigurationError, match="chooses trials itself"):
+        filled(store.query(), env_id="CartPole-v1")
