@@ -132,12 +132,15 @@ def read_report(store: TrialStore, *, env_id: str | None = None, most_trials: in
         raise ConfigurationError(f"{store.path} holds no finished trial{of} to report on{still}")
     corrupt: list[str] = []
     by_env: dict[str, list[TrialFigures]] = defaultdict(list)
+    unread = max(len(infos) - most_trials, 0)
+    loads = store.load_each([info.trial_id for info in infos[unread:]])
     for index, info in enumerate(infos):
         played = any(_is_played_by_a_person(info, agent) for agent in info.agents)
         figures = TrialFigures(info=info, n_by_people=info.n_ticks if played else info.n_interventions)
-        if index >= len(infos) - most_trials:
+        if index >= unread:
+            load = next(loads)
             try:
-                figures = _read_ticks(info, store.load(info.trial_id))
+                figures = _read_ticks(info, load())
             except CorruptStoreError:
                 corrupt.append(info.trial_id)
         by_env[info.env_id].append(figures)
@@ -145,7 +148,6 @@ def read_report(store: TrialStore, *, env_id: str | None = None, most_trials: in
         EnvironmentReport(env_id=name, trials=trials, participants=_participants(trials))
         for name, trials in sorted(by_env.items(), key=lambda item: -len(item[1]))
     ]
-    unread = max(len(infos) - most_trials, 0)
     return StoreReport(
         path=store.path, environments=environments, unread=unread, running=running, corrupt=corrupt
     )
