@@ -58,12 +58,14 @@ def run_demo(
     path = store or default_store_path(env_id)
     board = path.parent / "tb"
     with ExitStack() as stack:
-        teacher = _teacher(human, env_id, path, port, headless, console, stack)
+        teacher, url = _teacher(human, env_id, path, port, console, stack)
         env = make(env_id, teacher=teacher, store=path, properties={"purpose": "demo", "algo": algo})
         stack.callback(env.close)
         model = build_model(algo, env, seed=seed, tensorboard_log=str(board))
         if algo == "dqfd" and human != "none":
             _demonstrate(model, env_id, path, seed, console)
+        if url is not None and not headless:
+            webbrowser.open(url)  # not before: whoever comes sees it fly at once
         console.print(f"trials      {path}", highlight=False)
         console.print(f"TensorBoard {board}    (tensorboard --logdir {board})", highlight=False)
         progress = stack.enter_context(_progress(console))
@@ -116,14 +118,15 @@ def build_model(algo: str, env: TrialEnv, *, seed: int | None, tensorboard_log: 
 
 
 def _teacher(
-    human: str, env_id: str, store: Path, port: int, headless: bool, console: Console, stack: ExitStack
-) -> Any:
+    human: str, env_id: str, store: Path, port: int, console: Console, stack: ExitStack
+) -> tuple[Any, str | None]:
+    """Return who helps, and the address of a person's page."""
     if human == "none":
-        return None
+        return None, None
     if human == "scripted":
         from cogment_lab.humans.scripted import scripted_human
 
-        return scripted_human(env_id, budget=_SCRIPTED_HELP)
+        return scripted_human(env_id, budget=_SCRIPTED_HELP), None
     from cogment_lab.humans import WebUI
 
     ui = stack.enter_context(WebUI(port=port, store=store))
@@ -131,9 +134,7 @@ def _teacher(
     stack.callback(_stay, ui, console)
     url = ui.link(seat) if ui.is_joined else ui.url
     console.print(f"your seat   [link={url}]{url}[/link]", highlight=False, soft_wrap=True)
-    if not headless:
-        webbrowser.open(url)
-    return seat
+    return seat, url
 
 
 def _stay(ui: Any, console: Console) -> None:

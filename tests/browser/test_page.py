@@ -108,6 +108,20 @@ def test_losing_focus_releases_everything(page: Page, trainer: Any) -> None:
     expect(page.locator("#pressed")).to_have_text("\u2013")
 
 
+def test_a_hidden_tab_releases_everything_and_costs_no_time(page: Page, trainer: Any) -> None:
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    page.keyboard.down("Space")
+    page.keyboard.down("ArrowUp")
+    phase(page, "correcting")
+    hide = """(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange')); }"""
+    page.evaluate(hide, True)
+    status(page, "s.phase === 'autonomous' && s.pace === 'max' && s.pressed === null")
+    page.evaluate(hide, False)
+    status(page, "s.phase === 'autonomous' && s.pace === 'live'")
+
+
 def test_toggle_pause_step_and_pace_by_keyboard_and_mouse(page: Page, trainer: Any) -> None:
     page.goto(trainer.ui.url)
     painted(page, 2)

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+import cogment_lab
+from cogment_lab.humans.web import farewell
 from cogment_lab.testing import SeatClient
 
 DEADLINE = 60.0
@@ -90,6 +94,28 @@ def test_an_error_of_the_program_is_told_with_its_traceback(start: Any, end: str
     first, *rest = crash.split("\n")
     assert first == "RuntimeError: no <b>memory</b> left"
     assert any("in learn" in line for line in rest)
+
+
+def test_an_error_of_a_notebooks_cell_is_told_and_forgotten_with_the_next_trial(
+    page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells: list[Callable[[Any], None]] = []
+    events = types.SimpleNamespace(register=lambda name, after: cells.append(after))
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: types.SimpleNamespace(events=events)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr(farewell, "_owner", 0)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    env = cogment_lab.make("CartPole-v1", teacher=page.seat("teacher", "cell"), store=None)
+    env.reset(seed=1)
+    with SeatClient(page, "cell") as person:
+        cells[0](types.SimpleNamespace(error_in_exec=None))
+        cells[0](types.SimpleNamespace(error_in_exec=ValueError("no such column")))
+        assert state(person, "lost")["crash"].startswith("ValueError: no such column\n")
+        person.wait_until(lambda: env.step(0) and env.reset() and person.status["state"] == "running")
+        assert person.status["crash"] is None
+    env.close()
 
 
 def test_a_program_that_is_killed_is_said_to_be_gone(start: Any) -> None:

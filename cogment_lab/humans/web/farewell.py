@@ -12,7 +12,7 @@ import traceback
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["describe_error", "end_all", "remember", "story_of_a_crash"]
 
@@ -86,6 +86,14 @@ def _watch_errors() -> None:
         before_in_thread(args)
 
     sys.excepthook, threading.excepthook = uncaught, uncaught_in_thread
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:  # a notebook goes on after an error, and its next trial forgets it
+        shell.events.register("post_run_cell", _after_cell)
+
+
+def _after_cell(result: Any) -> None:
+    if result.error_in_exec is not None:
+        _fail(result.error_in_exec, threading.get_ident())
 
 
 def _fail(error: BaseException, thread: int | None) -> None:

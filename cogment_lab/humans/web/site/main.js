@@ -72,8 +72,10 @@ function sit(seat) {
       view.banner({ kind: "error", text: `${meanwhile} Reconnecting… (${state.lost})`, actions: [["reconnect", "Try now", () => socket.retry()]] });
       return;
     }
-    if (!status || status.env_id === undefined) {
+    if (!status) return showPhase("waiting");
+    if (status.env_id === undefined) {
       view.banner(null);
+      $("pill").textContent = "connected";
       return showPhase("waiting");
     }
     document.body.classList.toggle("learns", learns);
