@@ -361,6 +361,8 @@ def test_discrete_actions_that_the_environment_forbids_are_struck_out(play: Any,
     barred = stage.page.locator("#keys button.barred")
     expect(barred.first).to_be_visible()
     assert {each.get_attribute("data-action") for each in barred.all()} == {"1"}
+    stage.page.click("#inspector summary")
+    expect(stage.page.locator("#values")).to_contain_text("action mask1 0 1")
 
 
 def test_the_registry_is_not_needed_for_controls(play: Any) -> None:

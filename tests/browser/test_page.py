@@ -190,6 +190,8 @@ def test_stop_ends_the_training_and_the_page_says_so(page: Page, trainer: Any) -
     page.goto(trainer.ui.url)
     painted(page, 2)
     page.click("#stop")
+    expect(page.locator("#stop")).to_have_text("Really stop?")
+    page.click("#stop")
     phase(page, "closed")
     expect(page.locator("#overlay")).to_contain_text("Training finished")
 

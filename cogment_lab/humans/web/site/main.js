@@ -17,6 +17,7 @@ import { firstSentence, helpText, keyName, keysHint, layoutKnown, phaseOf, phase
 
 const PACES = ["max", "live", "half", "quarter", "step"];
 const SENTENCE_MS = 12000;
+const SURE_MS = 4000;
 const OWN_KEYS = { toggle: "KeyT", pause: "KeyP", step: "Period", bad: "KeyZ", good: "KeyX" };
 const { query, token } = readLink();
 const theme = browser.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
@@ -200,12 +201,23 @@ function sit(seat) {
     for (const button of $("keys").children) button.classList.toggle("lit", button.dataset.keys.split(" ").every((code) => held.includes(code)));
   }
 
+  let stopAsked = 0;
+  /** Whether this is the second click: the first one only asks, since nothing brings a stopped training back. */
+  function asksAgain() {
+    const is = Boolean(stopAsked);
+    clearTimeout(stopAsked);
+    $("stop").textContent = is ? "Stop" : "Really stop?";
+    stopAsked = is ? 0 : setTimeout(asksAgain, SURE_MS);
+    return is;
+  }
+
   input.holdable($("take"), () => input.take(), () => input.release());
   $("toggle").addEventListener("click", () => input.toggle());
   $("pause").addEventListener("click", () => input.request(input.paused ? "resume" : "pause"));
   $("step").addEventListener("click", () => input.request("step"));
   for (const [name, text] of [["stop", "It stops after this trial."], ["save", "The model is saved after this trial."]]) {
     $(name).addEventListener("click", () => {
+      if (name === "stop" && !asksAgain()) return;
       input.request(name);
       view.hint(text, 3000);
     });

@@ -160,7 +160,8 @@ export class View {
     $("observation").hidden = !instead;
     $("frame").hidden = Boolean(instead);
     if (instead) rows($("observation"), status.observation);
-    if ($("inspector").open) rows($("values"), status.observation ?? []);
+    const mask = status.mask ? [["action mask", status.mask.join(" ")]] : [];
+    if ($("inspector").open) rows($("values"), [...(status.observation ?? []), ...mask]);
   }
 
   // --- what is wrong, and what to do about it ---
