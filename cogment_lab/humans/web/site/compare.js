@@ -24,7 +24,8 @@ function progress({ mine, left }) {
   $("bar").setAttribute("aria-valuemax", String(total));
   $("bar").setAttribute("aria-valuenow", String(mine));
   $("bar").style.width = `${total ? (100 * mine) / total : 0}%`;
-  $("undo").disabled = mine === 0;
+  $("progress").hidden = total === 0;
+  $("undo").hidden = mine === 0;
   return `${mine.toLocaleString()} answered by you, ${left.toLocaleString()} to go`;
 }
 
@@ -45,11 +46,16 @@ async function step(work) {
   }
 }
 
+/** Show the clips and what can be done with them, or none of it. */
+function reveal(on) {
+  for (const id of ["clips", "choices", "pause", "again"]) $(id).hidden = !on;
+}
+
 async function show({ query, progress: far }) {
   const words = progress(far);
   if (query === null) {
     shown = null;
-    $("clips").hidden = true;
+    reveal(false);
     $("state").textContent = far.mine ? `${words}. Thank you! New clips appear here by themselves.` : "No clips wait for an answer. They appear here by themselves.";
     setTimeout(() => shown === null && next(), AGAIN_MS);
     return;
@@ -59,7 +65,7 @@ async function show({ query, progress: far }) {
   for (const clip of [shown?.left, shown?.right]) clip?.close();
   shown = { ...query, left, right };
   Object.assign(asked, { left: -1, right: -1 });
-  $("clips").hidden = false;
+  reveal(true);
   $("state").textContent = words;
   started = begun = performance.now();
   if (paused) paused = begun;
@@ -134,6 +140,7 @@ async function start() {
   try {
     const { queues } = await get("compare/queues");
     $("queue").replaceChildren(...queues.map(({ name, open }) => element("option", `${name} (${open})`, { value: name })));
+    $("about").hidden = queues.length === 0;
     if (queues.length) return next();
     $("state").textContent = "Nobody has asked for a comparison yet. A training does so by PreferenceQueue(store, name).ask(...).";
   } catch (error) {

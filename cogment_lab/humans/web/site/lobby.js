@@ -108,6 +108,7 @@ function refresh({ seats, store, trials, messages, pages, all }) {
   $("trials-section").hidden = !trials;
   if (!trials) return;
   $("trials-count").textContent = trials.error ?? `${trials.trials.toLocaleString()} in all, ${trials.ticks.toLocaleString()} ticks`;
+  $("trials").closest(".card").hidden = trials.newest?.length === 0;
   const isLinked = pages.some(({ path }) => path === "./trials");
   show($("trials"), JSON.stringify(trials.newest), () => trials.newest.map((trial) => trialRow(trial, isLinked)));
 }
