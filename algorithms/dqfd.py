@@ -36,6 +36,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from torch.nn import functional as F
 
 from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.store import TrialQuery
 
 if TYPE_CHECKING:
     from cogment_lab.integrations.unobserved import Unobserved
@@ -184,7 +185,7 @@ class DQfD(DQN):
 
     def add_demonstrations(
         self,
-        source: TrialStore | TransitionBatch | Iterable[TransitionBatch],
+        source: TrialStore | TrialQuery | TransitionBatch | Iterable[TransitionBatch],
         *,
         env_id: str | None = None,
         trial_ids: Collection[str] | None = None,
@@ -194,7 +195,8 @@ class DQfD(DQN):
         """Add recorded steps to the demonstrations: their executed actions, whoever decided them.
 
         Args:
-            source: A store, or batches of transitions (``TrialStore.transitions``).
+            source: A store, a query of one (``TrialStore.query``), or batches of transitions
+                (``TrialStore.transitions``).
             env_id: From a store, only trials of this environment.
             trial_ids: From a store, only these trials.
             agent: From a store, whose steps.
@@ -209,15 +211,10 @@ class DQfD(DQN):
             ConfigurationError: there are none.
         """
         found: Any = source
-        if hasattr(source, "transitions"):
-            added = fill_replay_buffer(
-                self.demo_buffer,
-                found,
-                env_id=env_id,
-                trial_ids=trial_ids,
-                agent=agent,
-                unobserved=unobserved,
-            )
+        if hasattr(source, "query"):
+            found = found.query(env=env_id, trial_ids=trial_ids, agent=agent)
+        if isinstance(found, TrialQuery):
+            added = fill_replay_buffer(self.demo_buffer, found, unobserved=unobserved)
         else:
             added = write_transitions(self.demo_buffer, [found] if hasattr(source, "observations") else found)
         if not added:

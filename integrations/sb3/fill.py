@@ -147,7 +147,8 @@ def fill_replay_buffer(
         if store.only in ("interventions", "autonomous") or store.damaged == "skip":
             chosen_batches = chosen_steps(store, unobserved=unobserved, env=env)
             return write_transitions(buffer, chosen_batches, actions=actions)
-        store, agent, trial_ids = store.store, store.agent, store.trial_ids
+        agent, trial_ids = store.agent, store.trial_ids
+        store = store.store
     lacking = find_unobserved(store, env_id=env_id, agent=agent, trial_ids=trial_ids)
     if unobserved == "warn":
         warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=2)
