@@ -134,7 +134,11 @@ class TransitionDataset(_TrialDataset):
     def _rows(self, trials: Iterable[TrialData]) -> Iterator[_Columns]:
         for data in trials:
             if data.observations is None:
-                raise ConfigurationError(f"trial {data.trial_id!r} was recorded without observations")
+                raise ConfigurationError(
+                    f"trial {data.trial_id!r} was recorded without observations (record='actions', the "
+                    "default for images): choose others, or record with record='full'. rebuild_observations "
+                    "of cogment_lab.integrations.unobserved executes a trial again"
+                )
             known = with_successors(data)
             yield {name: getattr(known, name) for name in _TRANSITION}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ def parse_query(given: Sequence[str]) -> dict[str, Any]:
             raise ConfigurationError(f"--query {text!r} is not NAME=VALUE, such as min_return=200 or env=X")
         if name in _NUMBERS:
             try:
-                query[name] = float(value)
+                query[name] = _moment(value) if name == "since" else float(value)
             except ValueError:
-                raise ConfigurationError(f"--query {text!r}: {value!r} is no number") from None
+                or_date = ", nor a date like 2026-01-31 or 2026-01-31T18:00" if name == "since" else ""
+                raise ConfigurationError(f"--query {text!r}: {value!r} is no number{or_date}") from None
         elif name == "labelled":
             query[name] = {"true": True, "false": False}.get(value, value)
         elif name == "trial":
@@ -48,6 +50,18 @@ def parse_query(given: Sequence[str]) -> dict[str, Any]:
         else:
             query.setdefault("properties", {})[name] = value
     return query
+
+
+def _moment(text: str) -> float:
+    """Return unix seconds, given as such or as an ISO date, here where no zone is named.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def export_trials(

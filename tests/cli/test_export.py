@@ -77,8 +77,12 @@ def test_queries_choose_and_say_what_is_wrong(cogmentlab: Any, store: Path) -> N
     }  # fmt: skip
     with pytest.raises(ConfigurationError, match="NAME=VALUE"):
         parse_query(["study"])
-    with pytest.raises(ConfigurationError, match="no number"):
+    with pytest.raises(ConfigurationError, match=r"no number$"):
         parse_query(["min_return=much"])
+    with pytest.raises(ConfigurationError, match="no number, nor a date like 2026"):
+        parse_query(["since=yesterday"])
+    moment = parse_query(["since=2026-01-31T18:00+00:00"])
+    assert moment == parse_query(["since=1769882400"]) == {"since": 1769882400.0}
     said = cogmentlab.output(
         "export", "some.db", "--to", "csv", "--id", "none", "--query", "study=other", status=1
     )

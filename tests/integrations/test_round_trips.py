@@ -13,9 +13,9 @@ from cogment_lab.integrations.minari import from_minari, to_minari, to_minari_by
 from cogment_lab.integrations.npz import from_npz, to_npz
 from cogment_lab.integrations.tables import leaves, to_csv, to_parquet
 from gymnasium import spaces
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from round_trip import assert_same_trials, record_random
+from round_trip import assert_same, assert_same_trials, record_random
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError
@@ -81,6 +81,42 @@ def test_minari(observed: Any, acted: Any, lengths: list[int], seed: int) -> Non
         name = f"round/n{len(list(Path('minari').glob('round/*')))}-v0"
         from_minari(to_minari(store, name), again)
         assert_same_trials(again, store)
+
+
+CHOSEN = (
+    "ticks", "observations", "actions", "proposed_actions", "next_observations", "rewards", "terminated",
+    "continues", "has_successor", "is_intervention", "decided_by", "phase", "infos", "feedback",
+)  # fmt: skip
+
+
+@settings(MODEST, max_examples=10)
+@given(
+    nested(KEYS),
+    nested(KEYS),
+    st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    st.integers(0, 2**20),
+    st.sampled_from(("interventions", "autonomous")),
+)
+def test_chosen_ticks_keep_their_own_successors(
+    observed: Any, acted: Any, lengths: list[int], seed: int, only: Any
+) -> None:
+    path = Path("some.npz")
+    path.unlink(missing_ok=True)
+    name = f"chosen/n{len(list(Path('minari').glob('chosen/*')))}-v0"
+    with TrialStore(":memory:") as store:
+        record_random(store, AgentSpec(observed, acted), lengths, seed)
+        query = store.query(only=only)
+        chosen = list(query)
+        assume(chosen)
+        to_npz(query, path)
+        for read, source in ((from_npz, path), (from_minari, to_minari(store, name, only=only))):
+            with TrialStore(":memory:") as again:
+                read(source, again)
+                for found, wanted in zip(again.query(), chosen, strict=True):
+                    for field in CHOSEN:
+                        assert_same(getattr(found, field), getattr(wanted, field))
+                steps = sum(map(len, again.transitions()))
+                assert steps == sum(map(len, chosen))
 
 
 @settings(MODEST, max_examples=8)
