@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from cogment_lab.store.label_table import remove_labels
 from cogment_lab.store.ledger import TRIAL_BITS
 
-__all__ = ["delete_trials"]
+__all__ = ["delete_at_once", "delete_trials"]
 
 _PAGE = 400
+
+
+def delete_at_once(connection: sqlite3.Connection, trials: Sequence[int]) -> None:
+    """Do as :func:`delete_trials`, in a transaction of its own."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        delete_trials(connection, trials)
 
 
 def delete_trials(connection: sqlite3.Connection, trials: Sequence[int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-import sqlite3
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from cogment_lab.store import registry
 from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.chunk_source import ChunkSource
 from cogment_lab.store.database import Database, FileDatabase, MemoryDatabase
-from cogment_lab.store.deletion import delete_trials
+from cogment_lab.store.deletion import delete_at_once
 from cogment_lab.store.forgetting import Forgotten, forget_person, scrub_file
 from cogment_lab.store.labels import Label, LabelKind, Labels
 from cogment_lab.store.location import MEMORY, check_file_system, parse_location, prepare_for_writing
@@ -401,7 +400,7 @@ class TrialStore:
                 )
             trials += self._catalog.row_ids([trial_id])
         if trials:
-            self._database.change(lambda connection: _delete(connection, trials))
+            self._database.change(partial(delete_at_once, trials=trials))
             self._chunks.forget()
 
     def forget(self, participant: str, *, scrub: bool = True) -> Forgotten:
@@ -496,9 +495,3 @@ def _find_in_memory(key: str) -> TrialStore:
             "a store in memory stays in the process that made it; other processes need one in a file"
         )
     return store
-
-
-def _delete(connection: sqlite3.Connection, trials: list[int]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        delete_trials(connection, trials)

@@ -2,6 +2,9 @@
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,20 @@ def test_the_share_follows_a_schedule() -> None:
     assert buffer.stored_share() == 0.0 and int((buffer.sample(32).rewards == 7).sum()) == 32
 
 
-def test_a_learner_picks_up_trials_that_end_meanwhile() -> None:
+_ELSEWHERE = """
+import cogment_lab
+from cogment_lab.humans.scripted import scripted_policy
+policy = scripted_policy("Pendulum-v1")
+cogment_lab.run("Pendulum-v1", policy, 2, seed=1, store="demos.db", max_episode_steps=30)
+"""
+
+
+def demonstrate_elsewhere() -> None:
+    subprocess.run([sys.executable, "-c", _ELSEWHERE], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("play", [lambda: demonstrate(2), demonstrate_elsewhere])
+def test_a_learner_picks_up_trials_that_end_meanwhile(play: Callable[[], None]) -> None:
     env = cogment_lab.make("Pendulum-v1", store=None)
     model = SAC(
         "MlpPolicy", env, learning_starts=20, train_freq=10, batch_size=16, buffer_size=200, device="cpu",
@@ -70,7 +86,7 @@ def test_a_learner_picks_up_trials_that_end_meanwhile() -> None:
         def _on_step(self) -> bool:
             sizes.append(buffer.stored.size())
             if self.num_timesteps == 15:
-                demonstrate(2)
+                play()
             return super()._on_step()
 
     model.learn(60, callback=Elsewhere())
