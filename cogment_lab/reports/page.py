@@ -125,7 +125,7 @@ def _tiles(report: EnvironmentReport) -> str:
 
 def _figure(title: str, caption: str, svg: str, *, wide: bool = False) -> str:
     uri = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-    kind = ' class="wide"' if wide else ""
+    kind = ' class="wide" tabindex="0"' if wide else ""  # on phones it is scrolled, also by keys
     return (
         f"<figure{kind}>\n<h3>{html.escape(title)}</h3>\n<figcaption>{html.escape(caption)}</figcaption>\n"
         f'<img src="{uri}" alt="{html.escape(f"{title}: {caption}")}">\n</figure>\n'
@@ -154,7 +154,8 @@ def _table(participants: Sequence[Participant]) -> str:
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
-        f'<div class="table">\n<h3>Participants</h3>\n<table>\n<thead><tr>{head}</tr></thead>\n'
+        '<div class="table" role="region" aria-label="Participants" tabindex="0">\n<h3>Participants</h3>\n'
+        f"<table>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>{''.join(rows)}</tbody>\n</table>\n</div>\n"
     )
 
