@@ -45,7 +45,7 @@ def from_json(text: str) -> Any:
         SpecError: No JSON, or a tag that does not fit its content.
     """
     try:
-        return json.loads(text, object_hook=_decode)
+        return _DECODER.decode(text)
     except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, SpecError):
             raise
@@ -112,3 +112,6 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$dict": dict,
     "$text": str,
 }
+
+
+_DECODER = json.JSONDecoder(object_hook=_decode)  # json.loads makes one for each text
