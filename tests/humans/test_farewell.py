@@ -1,7 +1,10 @@
 """The last word of a program: how it ended, as the people at its seats are told."""
 
+import os
+import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -148,3 +151,32 @@ def test_an_error_that_the_program_survives_is_forgotten_with_the_next_trial(sta
     tell(process)
     person.wait_until(lambda: person.status["seed"] == 3 and person.status["tick"] > 2, "the next trial")
     assert person.status["crash"] is None
+
+
+_INTERRUPTED = """
+    import sys, time
+    from cogment_lab.humans import WebUI
+    with WebUI(port=0) as ui:
+        ui.seat("teacher")
+        print("served", flush=True)
+        try:
+            while True:
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            time.sleep(1.0)  # a page that was interrupted as well is gone by then
+            print(len(ui.seats()), ui.is_running(), flush=True)
+"""
+
+
+def test_ctrl_c_in_the_terminal_leaves_the_page_to_its_owner() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(_INTERRUPTED)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a terminal's foreground group, to which Ctrl-C goes
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "served\n"
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (output, errors) == ("1 True\n", "")

@@ -42,6 +42,9 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            # A session of its own: Ctrl-C in a terminal, or a notebook's interrupt, reaches all processes of
+            # ours, and would cut off whoever is at the page. This one ends when its input does.
+            start_new_session=True,
         )
         assert self._process.stdin is not None
         self._log_thread = threading.Thread(target=self._drain, daemon=True)
