@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 import webbrowser
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -66,8 +68,9 @@ def run_demo(
             _demonstrate(model, env_id, path, seed, console)
         if url is not None and not headless:
             webbrowser.open(url)  # not before: whoever comes sees it fly at once
-        console.print(f"trials      {path}", highlight=False)
-        console.print(f"TensorBoard {board}    (tensorboard --logdir {board})", highlight=False)
+        console.print(escape(f"trials      {path}"), highlight=False, soft_wrap=True)
+        command = f"tensorboard --logdir {shlex.quote(str(board))}"
+        console.print(escape(f"TensorBoard {board}    ({command})"), highlight=False, soft_wrap=True)
         progress = stack.enter_context(_progress(console))
         callbacks = [
             TrialCallback(
@@ -185,4 +188,5 @@ def _print_summary(console: Console, env: TrialEnv, seconds: float, interrupted:
     mean = f"{sum(last) / len(last):.1f}" if last else "none ended"
     table.add_row(f"mean return of the last {len(last)} trials", mean)
     console.print(table)
-    console.print(f"look at the trials with: cogmentlab trials ls {path}", highlight=False)
+    look = f"look at the trials with: cogmentlab trials ls {shlex.quote(str(path))}"
+    console.print(escape(look), highlight=False, soft_wrap=True)  # in one line, to be copied

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cogment_lab._version import __version__
@@ -25,6 +26,7 @@ def run_doctor() -> int:
         f"cogment_lab {__version__} · Python {platform.python_version()} · {platform.platform(terse=True)} · "
         f"SQLite {sqlite3.sqlite_version}",
         highlight=False,
+        soft_wrap=True,
     )
     table = Table()
     for name in ("package", "version", "for", "how to get it"):
@@ -37,12 +39,15 @@ def run_doctor() -> int:
     for extra, packages in EXTRAS.items():
         for package in packages:
             table.add_row(
-                package, *_row(installed_version(package), extra, f"pip install 'cogment_lab[{extra}]'")
+                package,
+                *_row(installed_version(package), extra, escape(f"pip install 'cogment_lab[{extra}]'")),
             )
     console.print(table)
     for check, good, advice in _checks():
         console.print(
-            f"{'[green]ok[/]     ' if good else '[yellow]missing[/]'} {check}{'' if good else ': ' + advice}"
+            f"{'[green]ok[/]     ' if good else '[yellow]missing[/]'} "
+            f"{escape(check)}{'' if good else ': ' + advice}",
+            soft_wrap=True,
         )
     if not healthy:
         console.print("[red]The core installation is incomplete.[/]")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from gymnasium.error import DependencyNotInstalled
 from rich.console import Console
 from rich.markup import escape
 
@@ -112,8 +113,10 @@ def collect(
     """Record demonstrations: countdown, play, keep, discard or redo."""
     from cogment_lab.cli.collect import run_collect
 
-    run_collect(
-        env_id, trials=trials, store=store, human=human.value, seed=seed, headless=headless, port=port
+    raise typer.Exit(
+        run_collect(
+            env_id, trials=trials, store=store, human=human.value, seed=seed, headless=headless, port=port
+        )
     )
 
 
@@ -161,12 +164,16 @@ def version(
 
 
 def main() -> None:
-    """Run the command; our own errors become one line, not a traceback."""
+    """Run the command; our own errors, and packages that an environment lacks, become one line."""
     try:
         app()
     except CogmentLabError as error:
         name = f"[bold red]{type(error).__name__}:[/]"
         Console(stderr=True).print(f"{name} {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except DependencyNotInstalled as error:  # an environment's own, known when it is made or first drawn
+        remedy = "; or all that the usual ones need: pip install 'cogment_lab[envs]'"
+        Console(stderr=True).print(escape(f"{error}{remedy}"), highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -23,7 +23,9 @@ CORE = (
 EXTRAS = {
     "sb3": ("torch", "stable-baselines3", "sb3-contrib", "tensorboard"),
     "envs": ("pygame-ce", "box2d"),
-    "minari": ("minari", "h5py"),
+    "minari": ("minari", "h5py", "pyarrow"),
+    "report": ("matplotlib",),
+    "video": ("imageio-ffmpeg",),
     "gradio": ("gradio",),
 }
 """The packages that make an extra, by its name."""

@@ -76,6 +76,8 @@ def show_trial(file: Path, trial_id: str) -> None:
         events = store.events(trial_id)
     table = Table(title=f"trial {trial_id}", show_header=False)
     for key, value in _as_json(info).items():
+        if key in ("started", "ended") and value is not None:
+            value = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(value))
         table.add_row(key, value if isinstance(value, str) else json.dumps(value))
     console.print(table)
     for agent, data in agents.items():

@@ -1,6 +1,8 @@
 """The ``cogmentlab`` command, run as a user runs it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import cogment_lab
+from cogment_lab.cli import doctor
+from cogment_lab.cli.main import main
+from cogment_lab.cli.packages import CORE
 from cogment_lab.humans.scripted import scripted_policy
 
 
@@ -79,6 +84,50 @@ def test_doctor_names_versions() -> None:
     result = cogmentlab("doctor")
     assert result.returncode == 0
     assert cogment_lab.__version__ in result.stdout and "stable-baselines3" in result.stdout
+
+
+def test_doctor_says_which_extra_has_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(doctor, "installed_version", lambda package: "1" if package in CORE else None)
+    assert doctor.run_doctor() == 0
+    report = capsys.readouterr().out
+    for extra in ("sb3", "envs", "minari", "report", "video", "gradio"):
+        assert f"pip install 'cogment_lab[{extra}]'" in report
+
+
+def test_an_environment_that_lacks_its_package_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "argv", ["cogmentlab", "collect", "LunarLander-v3", "--human", "scripted"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.count("\n") == 1
+    assert "Box2D" in said and "pip install 'cogment_lab[envs]'" in said
+
+
+def test_ctrl_c_ends_a_collection_with_what_was_kept(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cogment_lab.cli.main", "collect", "MountainCar-v0"]
+    options = ["--human", "scripted", "--trials", "100000", "--store", str(tmp_path / "a few.db")]
+    with subprocess.Popen(
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        assert "1 of 100000 kept" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and not errors
+    last = output.splitlines()[-1]
+    assert last.startswith("stopped: ") and f"trials ls '{tmp_path}/a few.db'" in last
 
 
 def test_collect_keeps_what_was_asked_for() -> None:
