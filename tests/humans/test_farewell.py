@@ -1,5 +1,7 @@
 """The last word of a program: how it ended, as the people at its seats are told."""
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -8,12 +10,15 @@ import textwrap
 import threading
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cogment_lab
 from cogment_lab.humans.web import farewell
+from cogment_lab.humans.web.room import Room
 from cogment_lab.testing import SeatClient
 
 DEADLINE = 60.0
@@ -180,3 +185,27 @@ def test_ctrl_c_in_the_terminal_leaves_the_page_to_its_owner() -> None:
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("1 True\n", "")
+
+
+def test_what_was_written_last_does_not_hide_that_its_writer_is_gone(tmp_path: Path) -> None:
+    class Tab:
+        may_drive = visible = True
+        client, frame_rate = "tab", 30
+
+        def greet(self) -> None: ...
+
+        def limit_rate(self, fps: float) -> None: ...
+
+        async def stop(self) -> None: ...
+
+    with ThreadPoolExecutor(1) as pool:
+        room = Room(tmp_path, "teacher", "teacher", pool)
+        room.memory.publish({"state": "running", "tick": 1})
+        room.enter(Tab())  # type: ignore[arg-type]
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait(DEADLINE)
+        (tmp_path / "teacher.lock").write_text(json.dumps({"pid": ended.pid, "env_id": "CartPole-v1"}))
+        room.memory.publish({"state": "running", "tick": 2})
+        asyncio.run(room.close())
+        assert room.status["state"] == "lost" and room.status["tick"] == 2
+        room.remove_files()

@@ -121,7 +121,7 @@ class Viewer:
         """Close the connection, since the server ends, with the last status before."""
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(_LAST_WORD_SECONDS):
-                await self._send_status(self._room.story)
+                await self._send_status(self._room.story, last=True)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await self._socket.close(1001, "the server ends")
 
@@ -164,9 +164,10 @@ class Viewer:
             "controls": room.status.get("controls"),
         }
 
-    async def _send_status(self, story: Story) -> None:
+    async def _send_status(self, story: Story, *, last: bool = False) -> None:
+        """Send what is new of it; a tab that does not keep up is told less often, but for the last word."""
         now = time.monotonic()
-        if story is self._known or (self.flow.is_late(now) and now < self._next_status):
+        if story is self._known or (not last and self.flow.is_late(now) and now < self._next_status):
             return
         self._next_status = now + _SLOW_STATUS_SECONDS
         text = story.since(self._known) if self._patches and self._known is not None else story.text
