@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +56,8 @@ class Player(StrEnum):
     web = "web"
     scripted = "scripted"
 
+
+_DISK_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 _STORE = typer.Option(help="Store file; runs/<env>.db (or $COGMENT_LAB_STORE) when not given.")
 
@@ -164,12 +167,18 @@ def version(
 
 
 def main() -> None:
-    """Run the command; our own errors, and packages that an environment lacks, become one line."""
+    """Run the command; our own errors, a disk's, and a missing package become one line."""
     try:
         app()
     except CogmentLabError as error:
         name = f"[bold red]{type(error).__name__}:[/]"
         Console(stderr=True).print(f"{name} {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        Console(stderr=True).print(escape(f"{error.strerror}{where}"), highlight=False, soft_wrap=True)
         sys.exit(1)
     except DependencyNotInstalled as error:  # an environment's own, known when it is made or first drawn
         remedy = "; or all that the usual ones need: pip install 'cogment_lab[envs]'"

@@ -1,5 +1,6 @@
 """The ``cogmentlab`` command, run as a user runs it."""
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import cogment_lab
-from cogment_lab.cli import doctor
+from cogment_lab.cli import doctor, trials
 from cogment_lab.cli.main import main
 from cogment_lab.cli.packages import CORE
 from cogment_lab.humans.scripted import scripted_policy
@@ -183,3 +184,18 @@ def logged_scalars(folder: Path) -> set[str]:
         accumulator.Reload()
         tags |= set(accumulator.Tags()["scalars"])
     return tags
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_what_a_disk_refuses_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(trials, "list_trials", refuse)
+    monkeypatch.setattr(sys, "argv", ["cogmentlab", "trials", "ls", "some.db"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"{os.strerror(number)}: some/file\n"

@@ -350,7 +350,7 @@ def test_files_outside_the_page_are_not_served(ui: WebUI) -> None:
 
 
 def test_a_taken_port_is_named_and_another_is_offered(ui: WebUI) -> None:
-    with pytest.raises(PortInUseError, match=rf"port {ui.port} .* WebUI\(port=\d+\)"):
+    with pytest.raises(PortInUseError, match=rf"port {ui.port} .* port=\d+ \(--port \d+\)"):
         WebUI(port=ui.port).start()
 
 

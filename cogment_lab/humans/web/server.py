@@ -89,6 +89,11 @@ def main() -> None:
         except BlockingIOError:
             _answer(error="served")
             return
+        except OSError as error:
+            if not store.exists():
+                _answer(error=f"{error.strerror}: {error.filename}")
+                return
+            # An archive that can only be read: its trials are shown, and no training writes to it.
     try:
         _run(config, store, rendezvous)
     finally:

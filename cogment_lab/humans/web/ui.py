@@ -258,9 +258,10 @@ class WebUI:
                 time.sleep(0.05)
             return
         if error == "port_in_use":
+            free = _free_port(self.host)
             raise PortInUseError(
-                f"port {self._asked_port} of {self.host} is in use: pass "
-                f"WebUI(port={_free_port(self.host)}), which is free now, or port=0 for any"
+                f"port {self._asked_port} of {self.host} is in use: pass port={free} (--port {free}), "
+                "which is free now, or 0 for any"
             )
         raise SeatLostError(f"the page's server did not start: {error}")
 
