@@ -173,7 +173,7 @@ class Room:
     async def close(self) -> None:
         """End every connection, with the last word first."""
         if self.viewers:
-            self._follow_status()  # first what was written last, or it would hide that its writer is gone
+            self._follow_status()  # the trial's own last word, and then what only this process knows
             self.check_alive()
             self._follow_status()
         await asyncio.gather(*(viewer.stop() for viewer in self.viewers))

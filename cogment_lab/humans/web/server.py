@@ -23,6 +23,7 @@ from fastapi import FastAPI
 
 from cogment_lab.humans.web.app import PageConfig, make_app
 from cogment_lab.humans.web.rendezvous import Meeting, Rendezvous
+from cogment_lab.store.process import process_exists
 
 __all__: list[str] = []
 
@@ -68,7 +69,7 @@ async def _serve(server: uvicorn.Server, app: FastAPI, listener: socket.socket) 
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), _WATCH_SECONDS)
         deadline = loop.time() + _WATCH_SECONDS
-        while not told and os.getppid() == parent and loop.time() < deadline:
+        while not told and process_exists(parent) and loop.time() < deadline:
             await asyncio.sleep(_DYING_SECONDS)  # one that is killed closes its files first
         await app.state.rooms.close()  # uvicorn would cut everybody off without the last word
         server.should_exit = True
