@@ -74,7 +74,7 @@ def tell(process: subprocess.Popen[str]) -> None:
 
 
 def state(person: SeatClient, name: str) -> dict[str, Any]:
-    person.wait_until(lambda: person.status["state"] == name, name, DEADLINE)
+    person.wait_until(lambda: person.status.get("state") == name, name, DEADLINE)
     return person.status
 
 
