@@ -16,7 +16,11 @@ PROGRAM = """
 import sys, threading
 import cogment_lab
 
-env = cogment_lab.make("CartPole-v1", teacher="web", store="endings.db")
+from cogment_lab.humans import WebUI
+
+ui = WebUI(port=0, store="endings.db")
+print(ui.url, flush=True)
+env = cogment_lab.make("CartPole-v1", teacher=ui.seat("teacher"), store="endings.db")
 env.acknowledge_takeovers("this test")
 env.reset(seed=1)
 told = threading.Event()

@@ -163,8 +163,8 @@ _INTERRUPTED = """
     from cogment_lab.humans import WebUI
     with WebUI(port=0) as ui:
         ui.seat("teacher")
-        print("served", flush=True)
         try:
+            print("served", flush=True)
             while True:
                 time.sleep(0.05)
         except KeyboardInterrupt:

@@ -10,7 +10,9 @@ import pytest
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, SeatError, SeatLostError, SeatTakenError
 from cogment_lab.humans import WebUI
+from cogment_lab.humans.scripted import scripted_policy
 from cogment_lab.testing import SeatClient
+from cogment_lab.trial.takeover import Phase
 
 Wait = Callable[..., Any]
 
@@ -272,6 +274,73 @@ def test_questions_are_answered(page: WebUI) -> None:
     finally:
         thread.join(40.0)
     assert len(kept[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("env_id", "keys"),
+    [("CartPole-v1", ("ArrowLeft",)), ("FrozenLake-v1", ("ArrowUp", "ArrowLeft", "ArrowUp"))],
+)
+def test_where_no_key_means_no_action_the_first_is_waited_for(
+    page: WebUI, env_id: str, keys: tuple[str, ...]
+) -> None:
+    store = cogment_lab.TrialStore(":memory:")
+    pilot = page.seat("player", "pilot", patience=0.05)
+    arguments: dict[str, Any] = {"keep": "all", "countdown": 0, "max_episode_steps": 3, "fps": 100}
+    thread = threading.Thread(
+        target=lambda: cogment_lab.collect(env_id, pilot, 1, seed=1, store=store, **arguments)
+    )
+    thread.start()
+    try:
+        with SeatClient(page, "pilot") as person:
+            person.wait_until(lambda: person.pictures > 0, "a picture")
+            thread.join(0.5)  # ten times the seat's patience
+            assert thread.is_alive()
+            assert (person.status["state"], person.status["tick"]) == ("running", 0)
+            for number, key in enumerate(keys):
+                person.wait_until(
+                    lambda number=number: person.status["all_ticks"] >= number, f"turn {number}"
+                )
+                person.hold(key)
+                person.hold()
+            person.wait_until(lambda: person.status.get("state") == "closed", "the end")
+    finally:
+        thread.join(40.0)
+    (info,) = store.trials()
+    assert info.n_ticks == 3
+    if env_id == "CartPole-v1":
+        assert store.load(info.trial_id)["gym"].actions.tolist() == [0, 0, 0], "the last key goes on"
+
+
+def test_a_driver_who_left_while_the_trial_did_not_look_has_handed_back(
+    page: WebUI, eventually: Wait
+) -> None:
+    env = cogment_lab.make("CartPole-v1", teacher=page.seat("teacher", "busy"), store=None, fps=100)
+    env.acknowledge_takeovers("this test")
+    balance, (observation, _) = scripted_policy("CartPole-v1"), env.reset(seed=1)
+
+    def step() -> None:
+        nonlocal observation
+        observation, *_ = env.step(balance(observation))
+
+    def steps_until(condition: Callable[[], bool], what: str) -> None:
+        eventually(lambda: (step(), condition())[1], what)
+
+    first = SeatClient(page, "busy")
+    steps_until(lambda: first.status.get("state") == "running", "a trial that runs")
+    first.hold("ArrowLeft")
+    first.take()
+    steps_until(lambda: env.trial.phase is Phase.CORRECTING, "a takeover")
+    first.close()
+    eventually(lambda: not page_seat(page, "busy")["occupied"], "an empty seat")
+    with SeatClient(page, "busy") as second:
+        second.wait_until(lambda: second.drives, "the seat")
+        step()
+        assert env.trial.phase is Phase.AUTONOMOUS
+    env.close()
+
+
+def page_seat(page: WebUI, name: str) -> dict[str, Any]:
+    return next(seat for seat in page.seats() if seat["name"] == name)
 
 
 def test_who_sits_nowhere_is_told_why() -> None:

@@ -68,6 +68,11 @@ class Driving:
         """Whether something is held that means an action."""
         return self.controls is not None or self._keymap.binds(self._keys())
 
+    @property
+    def last(self) -> Any:
+        """The action that was taken last, ``None`` where there was none since the controls were let go."""
+        return self._previous
+
     def hold(self, held: Sequence[str]) -> None:
         """Hold these keys; one that goes down and up within a tick counts for that tick all the same."""
         if set(held) - set(self.held):
@@ -111,7 +116,8 @@ class Driving:
                 self.held = ()
         else:
             return self._previous if self.idle == "repeat" else None
-        self._previous = action
+        if action is not None:
+            self._previous = action
         return action
 
     def _parse(self, said: Any, proposed_action: Any) -> Any:

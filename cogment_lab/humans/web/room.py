@@ -117,6 +117,7 @@ class Room:
         """Somebody is gone; a driver's controls go back to the agent."""
         self.viewers.remove(viewer)
         if self.driver is viewer:
+            self._tell_that_the_driver_left()
             again = (each for each in self.viewers if each.client == viewer.client and each.may_drive)
             self._seat(next(again, None))
         self._share_rate()
@@ -126,10 +127,16 @@ class Room:
         """Let another tab drive."""
         if self.driver is viewer:
             return
+        self._tell_that_the_driver_left()
         self.driver = None
         self.tell_trial()
         self._seat(viewer)
         self.tell_trial()
+
+    def _tell_that_the_driver_left(self) -> None:
+        """Say it in a message: a trial that is busy while somebody else sits down would miss the word."""
+        if self.driver is not None:
+            self.memory.post({"k": "left"})
 
     def _seat(self, viewer: Viewer | None) -> None:
         self.driver = viewer

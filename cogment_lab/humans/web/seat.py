@@ -44,6 +44,7 @@ _STATUS_NS = 50_000_000
 _SERVER_GONE_NS = 2_000_000_000
 _WALL_SHARE = 0.2
 _POLL_SECONDS = 0.004
+_ALONE_SECONDS = 600.0  # for the first action of a player who alone decides; as long as for an answer
 
 
 class WebSeat:
@@ -57,7 +58,8 @@ class WebSeat:
         name: The seat's name, unique on its page.
         role: ``"teacher"``, ``"player"``, ``"evaluator"`` or ``"observer"``.
         keymap: Anything :meth:`KeyMap.from_any` takes; ``None`` takes the shipped one for the environment.
-        patience: Seconds that a turn-based environment, or an empty player's seat, waits for a person.
+        patience: Seconds that a turn-based environment, or an empty player's seat, waits for a person before
+            the fallback of ``step``; without one it waits for ten minutes.
         show_proposal: Whether the person sees what the player is about to do, until they choose otherwise.
     """
 
@@ -166,11 +168,21 @@ class WebSeat:
             self._wait_for(lambda: controls.has_input)
         assert self._narration is not None
         self._narration.is_idle = not controls.waits and not controls.has_input
+        action = None
         try:
-            return controls.take(proposed_action)
+            action = controls.take(proposed_action)
         except InvalidActionError as error:
             self._reception.refuse(str(error))
-            return None
+        if action is None and proposed_action is None and self.role == "player":
+            return self._go_on(controls)
+        return action
+
+    def _go_on(self, controls: Driving) -> Any:
+        """Return an action where nobody else has one: the last one goes on, and the first is waited for."""
+        if controls.waits or controls.last is None:
+            self._wait_for(lambda: controls.has_input, _ALONE_SECONDS)
+            return controls.take(None)
+        return controls.last
 
     def feedback(self) -> list[Feedback] | None:
         """Return the feedback given since the previous call."""
@@ -291,7 +303,10 @@ class WebSeat:
         if words[WRITTEN] != self._read:
             self._read = words[WRITTEN]
             for message in self._memory.take():
-                reception.hear(message, requests)
+                if message["k"] == "left":
+                    self._leave(requests)
+                else:
+                    reception.hear(message, requests)
         self._see_viewers(now, requests)
         if self._viewers:
             words[ACTIVE] = now

@@ -187,7 +187,8 @@ class WebUI:
                 another process runs the default is the first of ``teacher``, ``teacher-2``... that is free.
             keymap: ``["no-op", "ArrowLeft", ...]``, ``{"ArrowLeft": action}`` or a :class:`KeyMap`; ``None``
                 takes the shipped one for the environment.
-            patience: Seconds that a turn-based environment waits for a key.
+            patience: Seconds that a turn-based environment waits for a key; ten minutes where nobody else has
+                an action.
             show_proposal: Whether the person sees what the player is about to do, until they say otherwise;
                 whether it was shown is in the record.
             allows: What whoever sits here may ask for beyond acting and answering, ``None`` for everything:

@@ -143,10 +143,10 @@ function sit(seat) {
   function build() {
     if (!state.hello) return;
     const { keymap, controls, driving, allows } = state.hello;
-    const key = JSON.stringify([keymap, controls, driving, allows, role(), state.status?.env_id, remap.chosen]);
+    const key = JSON.stringify([keymap, controls, driving, allows, role(), state.status?.env_id, state.status?.learns, remap.chosen]);
     if (key === state.built) return;
     remap.use(state.status?.env_id ?? "", keymap);
-    state.built = JSON.stringify([keymap, controls, driving, allows, role(), state.status?.env_id, remap.chosen]);
+    state.built = JSON.stringify([keymap, controls, driving, allows, role(), state.status?.env_id, state.status?.learns, remap.chosen]);
     document.body.dataset.role = role();
     showOffered(state.hello);
     $("keys").replaceChildren(...(input.acts ? keymap?.bindings ?? [] : []).map((binding) => keyButton(binding, driving)));
@@ -161,7 +161,7 @@ function sit(seat) {
     };
     panel = input.acts && driving ? buildControls(controls, keymap, hands) : { elements: [], axes: () => false, letGo: () => {} };
     $("panel").replaceChildren(...panel.elements);
-    $("keys-hint").textContent = keysHint(keymap, role());
+    $("keys-hint").textContent = keysHint(keymap, role(), Boolean(state.status?.learns));
     $("ramp-label").hidden = controls?.kind !== "box";
     $("idle").querySelector("[value=agent]").hidden = role() !== "teacher";
     $("pad-notice").textContent = padProblem();
@@ -246,15 +246,20 @@ function sit(seat) {
     onState: (name, detail) => {
       probe.socketState = name;
       state.lost = name === "lost" ? detail : 0;
-      if (name === "refused") return FINAL[detail] === "flood" ? location.reload() : sayInstead("Ask for a new link", "This one opens no seat here.");
-      if (name === "lost") {
+      if (["lost", "refused"].includes(name) && ["closed", "lost"].includes(state.status?.state)) {
+        state.lost = 0; // it said so before it went, whoever may answer at its address now
+        name = "over";
+      }
+      if (name === "refused" && FINAL[detail] === "flood") return location.reload();
+      if (name !== "open") {
         input.taken = false;
         input.held = [];
         panel.letGo();
-        if (["closed", "lost"].includes(state.status?.state)) {
-          state.lost = 0; // it said so before it went
-          return undefined;
-        }
+      }
+      if (name === "over") return undefined;
+      if (name === "refused") {
+        input.enabled = false;
+        return sayInstead("Ask for a new link", "This one opens no seat here.");
       }
       return refresh();
     },

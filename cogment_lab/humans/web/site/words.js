@@ -75,9 +75,9 @@ export const keyName = (code) =>
   KEY_NAMES[code] ?? layout.get(code)?.toUpperCase() ?? code.replace(/^Key|^Digit/, "").replace(/^Button(\d+)$/, "pad $1").replace(/^Axis(\d+)(Plus|Minus)$/, (_, axis, way) => `stick ${axis}${way === "Plus" ? "+" : "−"}`);
 
 /** What is pressed as what, and what nothing means. */
-export function keysHint(keymap, role) {
+export function keysHint(keymap, role, learns) {
   if (!keymap) return "";
-  const agent = role === "teacher" ? "No key: the agent's own action." : "No key: whatever the program does.";
+  const agent = role === "teacher" ? "No key: the agent's own action." : learns ? "No key: whatever the program does." : "No key: the last one goes on.";
   const rest = keymap.noop ? `No key: ${keymap.noop.label}.` : keymap.turn_based ? "The trial waits for you." : agent;
   return [keymap.hint, rest].filter(Boolean).join(" ");
 }
