@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
+
+from cogment_lab.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from cogment_lab.algorithms.awac import AWAC
@@ -27,6 +30,7 @@ _MODULES = {
     "DiscreteCQL": "discrete_cql",
     "assign_credit": "credit",
 }
+_WITHOUT_TORCH = {"credit"}
 
 __all__ = ["AWAC", "BC", "CQL", "IQL", "TD3BC", "CalQL", "DQfD", "DiscreteCQL", "assign_credit"]
 
@@ -35,6 +39,10 @@ def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if module not in _WITHOUT_TORCH and importlib.util.find_spec("stable_baselines3") is None:
+        raise MissingExtraError(
+            f'cogment_lab.algorithms.{name} needs Stable-Baselines3: pip install "cogment_lab[sb3]"'
+        )
     value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

@@ -32,7 +32,10 @@ class CQL(OfflineActorCritic):
     Args:
         policy: As in :class:`OfflineAlgorithm`, like every argument not named here.
         data: What to learn from.
-        conservatism: Weight of the regulariser, the paper's alpha.
+        conservatism: Weight of the regulariser, the paper's alpha. In each step it may lift the values of the
+            data's actions by this much, as a reward would: choose it below what a step brings after
+            ``reward_scale``, a few tenths. The paper's 5 goes with rewards of about 5 per step; here it makes
+            values grow that nothing was paid for.
         n_actions: Actions of each kind (random, the policy's here, the policy's next) that it compares.
         first_temperature: Of the entropy; adapted from there on towards minus the number of dimensions.
         target_gap: The paper's tau: ``conservatism`` is adapted, from where it starts, until the soft maximum
@@ -49,7 +52,7 @@ class CQL(OfflineActorCritic):
         policy: str | type[BasePolicy],
         data: Any = None,
         *,
-        conservatism: float = 5.0,
+        conservatism: float = 0.1,
         n_actions: int = 4,
         first_temperature: float = 0.1,
         target_gap: float | None = None,

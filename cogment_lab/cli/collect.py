@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from cogment_lab.integrations.gymnasium.collect import collect
 from cogment_lab.integrations.gymnasium.recording import default_store_path
-from cogment_lab.integrations.gymnasium.registration import inner_id
+from cogment_lab.integrations.gymnasium.registration import check_registered, inner_id
 
 __all__ = ["run_collect"]
 
@@ -68,6 +68,7 @@ def _collect_from_a_person(
 ) -> None:
     from cogment_lab.humans import WebUI
 
+    check_registered(env_id)  # before anybody is asked to a seat
     with WebUI(port=port, store=path) as ui:
         player: Any = ui.seat("player")
         url = ui.link(player) if ui.is_joined else ui.url

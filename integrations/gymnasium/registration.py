@@ -46,6 +46,18 @@ def inner_id(env_id: str) -> str:
     return env_id.removeprefix(f"{NAMESPACE}/")
 
 
+def check_registered(env_id: str) -> None:
+    """Check that :func:`gymnasium.make` knows an environment, without making it.
+
+    Raises:
+        UnknownEnvironmentError: it does not.
+    """
+    try:
+        gym.spec(env_id)
+    except gym.error.Error as error:
+        raise unknown_environment(env_id, error) from None
+
+
 def unknown_environment(env_id: str, cause: Exception) -> UnknownEnvironmentError:
     """Return an error that suggests the nearest known ids."""
     known = [name for name in gym.registry if not name.startswith(f"{NAMESPACE}/")]

@@ -1,12 +1,15 @@
 """Data from which an algorithm cannot learn are refused, with what to do instead."""
 
+import importlib.util
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC, CalQL, DiscreteCQL
 
 import cogment_lab
-from cogment_lab.errors import ConfigurationError
+from cogment_lab import algorithms
+from cogment_lab.errors import ConfigurationError, MissingExtraError
 from cogment_lab.humans.scripted import scripted_policy
 
 CONTINUOUS = [IQL, TD3BC, AWAC, CQL, CalQL]
@@ -94,3 +97,16 @@ def test_numbers_for_layers_of_pictures(bandit, box_spaces):
 def test_pictures_are_learned_from_by_their_own_policy(algorithm, bandit):
     model = algorithm("CnnPolicy", pictures(4, bandit), env=Pictures(), batch_size=2, device="cpu", seed=1)
     assert model.learn(1).predict(Pictures.observation_space.sample())[0].shape == (1,)
+
+
+def test_an_algorithm_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "stable_baselines3" else find(name, *rest),
+    )
+    monkeypatch.delitem(vars(algorithms), "IQL", raising=False)
+    with pytest.raises(MissingExtraError, match=r"algorithms\.IQL needs .*cogment_lab\[sb3\]"):
+        algorithms.IQL  # noqa: B018
+    assert callable(algorithms.assign_credit), "which needs numpy alone"

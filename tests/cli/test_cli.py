@@ -62,6 +62,7 @@ def test_removing_an_unknown_trial_removes_nothing(store: Path) -> None:
     [
         (("trials", "ls", "absent.db"), "does not exist"),
         (("collect", "CartPoll-v1", "--human", "scripted"), "no scripted human"),
+        (("collect", "CartPoll-v1", "--port", "0", "--headless"), "Did you mean 'CartPole-v1'"),
         (("collect", "Blackjack-v1", "--human", "scripted"), "CartPole-v1"),
         (("demo", "LunarLandr-v3", "--human", "none", "--headless"), "LunarLander-v3"),
         (("demo", "Pendulum-v1", "--algo", "dqn", "--human", "none", "--headless"), "use sac or ppo"),
