@@ -22,7 +22,8 @@ def call_error(what: str, error: grpc.aio.AioRpcError) -> ServiceError:
         error: How it failed.
     """
     details = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    # grpc's own word where a connection closes while it sends: no peer said it.
+    if error.code() is grpc.StatusCode.UNAVAILABLE or details == "Internal error from Core":
         return ServiceUnreachableError(f"cannot {what}: nothing answers: {details}")
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServiceTimeoutError(f"cannot {what}: no answer in time")

@@ -68,7 +68,7 @@ def test_a_slider_touches_one_component_and_leaves_the_other_to_the_agent(play: 
     stage = play(BOX, mix="touched")
     drag(stage.page, ".sliders label:nth-of-type(2) input", 0.9, 0)
     action = stage.does(lambda action: action[1] > 0.5)
-    proposed = stage.status("s.executed.by === 'teacher'")["proposal"]["value"]
+    proposed = stage.status("s.executed?.by === 'teacher'")["proposal"]["value"]
     assert action[0] == pytest.approx(proposed[0], abs=1e-6)
     stage.page.mouse.up()
     stage.status("s.phase === 'autonomous'")
@@ -192,7 +192,7 @@ def test_what_a_form_said_ends_when_it_is_handed_back(play: Any) -> None:
 def test_nothing_held_is_not_called_too_late(play: Any) -> None:
     stage = play("CartPole-v1")  # which has no no-op
     stage.page.keyboard.down("Space")
-    stage.status("s.executed.by === 'idle' && s.late === 0")
+    stage.status("s.executed?.by === 'idle' && s.late === 0")
     expect(stage.page.locator("#executed")).to_contain_text("nothing held")
     stage.page.keyboard.press("?")
     expect(stage.page.locator("#help-text")).to_contain_text(
