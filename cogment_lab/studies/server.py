@@ -251,11 +251,19 @@ class StudyServer:
         )
         self._server = uvicorn.Server(config)
         try:
-            asyncio.run(self._server.serve(sockets=[self._listener]))
+            asyncio.run(_serve(self._server, self._listener))
         except BaseException as error:
             self._error = error
             self._started.set()
             raise
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve, and hang up on whoever did not in time: the loop ends now."""
+    await server.serve(sockets=[listener])
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    await asyncio.sleep(0)
 
 
 def _check_proxies(proxies: Sequence[str], public_url: str | None) -> list[str]:
