@@ -218,6 +218,19 @@ def test_a_phone_sees_everything_without_scrolling_sideways(browser: Browser, tr
     context.close()
 
 
+def test_a_phone_held_sideways_has_the_controls_beside_the_picture(browser: Browser, trainer: Any) -> None:
+    context = browser.new_context(viewport={"width": 844, "height": 390}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    page.goto(trainer.ui.url)
+    painted(page, 2)
+    picture, take = page.locator("#frame").bounding_box(), page.locator("#take").bounding_box()
+    assert picture is not None and take is not None
+    assert picture["height"] > 200
+    assert take["x"] > picture["x"] + picture["width"]
+    assert max(picture["y"] + picture["height"], take["y"] + take["height"]) < 390
+    context.close()
+
+
 def test_the_page_weighs_less_than_150_kb(page: Page, trainer: Any) -> None:
     sizes: list[int] = []
     page.on("response", lambda response: sizes.append(len(response.body())))

@@ -68,7 +68,7 @@ export class Band {
       context.globalAlpha = (by === "player" || by === "idle") && phase !== "paused" ? 0.55 : 1;
       context.fillRect(left, 0, Math.max(right - left, 2), height);
       if (by === this.role && by === "teacher" && right - left > 34) {
-        context.fillStyle = "#1b1200";
+        context.fillStyle = colour("--on-color");
         context.font = "600 11px system-ui, sans-serif";
         context.fillText("YOU", left + 6, height / 2 + 4);
       }
