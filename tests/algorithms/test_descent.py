@@ -61,6 +61,48 @@ def test_loaded_parameters_are_learned_further(network):
     assert not torch.equal(network[2].bias, torch.ones(2))
 
 
+def test_frozen_parameters_stay(network):
+    network[0].requires_grad_(False)
+    before = network[0].weight.clone()
+    descent = Descent(torch.optim.AdamW(network.parameters(), weight_decay=0.1))
+    descent.step(loss(network))
+    assert torch.equal(network[0].weight, before)
+    assert network[2].weight.grad.any()
+
+
+def test_a_layer_in_two_optimisers_is_learned_by_both(network):
+    heads = [nn.Linear(2, 1), nn.Linear(2, 1)]
+    plain, plain_heads = copy.deepcopy(network), copy.deepcopy(heads)
+
+    def optimizers(shared, ends):
+        return [torch.optim.Adam([*shared.parameters(), *end.parameters()], lr=1e-2) for end in ends]
+
+    descents = [Descent(each) for each in optimizers(network, heads)]
+    ordinary = optimizers(plain, plain_heads)
+    for _ in range(3):
+        for head, descent in zip(heads, descents, strict=True):
+            descent.step(head(network(OBSERVATIONS)).square().sum())
+        for head, optimizer in zip(plain_heads, ordinary, strict=True):
+            optimizer.zero_grad()
+            head(plain(OBSERVATIONS)).square().sum().backward()
+            optimizer.step()
+    for one, other in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+
+
+def test_what_was_copied_or_converted_is_learned_further(network):
+    descent = Descent(torch.optim.Adam(network.parameters(), lr=1e-2))
+    descent.step(loss(network))
+    copied, its_descent = copy.deepcopy((network, descent))
+    network.double().float()
+    for model, steps in ((network, descent), (copied, its_descent)):
+        before = loss(model).item()
+        steps.step(loss(model))
+        assert loss(model).item() < before
+    for one, other in zip(network.parameters(), copied.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_target_follows_as_in_sb3(network):
     targets = [copy.deepcopy(network), copy.deepcopy(network)]
     for target in targets:
