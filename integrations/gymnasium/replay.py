@@ -178,12 +178,17 @@ def branch(
         raise TrialStateError(f"trial {trial_id!r} terminated before tick {tick}: nothing follows it")
     script = _script(store, info)
     render_mode = make_kwargs.pop("render_mode", "rgb_array" if _is_watched(make_kwargs) else None)
-    made = _make(info, env, render_mode)
-    _check_actions(store, trial_id, made)
-    inner = _BranchEnv(made, script, trial_id, data, tick, restore)
     lineage = {BRANCH_OF: trial_id, BRANCH_TICK: str(tick)}
     properties = {**(make_kwargs.pop("properties", None) or {}), **lineage}
-    return make(inner, store=store, properties=properties, **make_kwargs)
+    made = _make(info, env, render_mode)
+    with contextlib.ExitStack() as unless_complete:
+        if made is not env:
+            unless_complete.callback(made.close)
+        _check_actions(store, trial_id, made)
+        inner = _BranchEnv(made, script, trial_id, data, tick, restore)
+        branched = make(inner, store=store, properties=properties, **make_kwargs)
+        unless_complete.pop_all()
+    return branched
 
 
 class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):

@@ -129,6 +129,22 @@ def test_what_cannot_be_replayed_says_why() -> None:
         running.close()
 
 
+@pytest.mark.parametrize(
+    ("env_id", "options"), [("Acrobot-v1", {}), ("CartPole-v1", {"teacher": "nobody"})]
+)
+def test_an_environment_that_was_made_for_nothing_is_closed(
+    env_id: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    with TrialStore("t.db") as store:
+        (trial_id,) = cogment_lab.run("CartPole-v1", lambda _: 0, seed=1, store=store)
+        made = gym.make(env_id)
+        monkeypatch.setattr(made, "close", lambda: closed.append(env_id))
+        with pytest.raises(ConfigurationError):
+            branch(store, trial_id, 1, env=lambda: made, **options)
+    assert closed == [env_id]
+
+
 def test_a_missing_environment_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     source = "from gymnasium.envs.classic_control.cartpole import CartPoleEnv as Cart"
     Path("lost_package.py").write_text(source, encoding="utf-8")
