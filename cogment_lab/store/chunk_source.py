@@ -19,6 +19,8 @@ from cogment_lab.store.rows import RowLayout
 __all__ = ["ChunkSource"]
 
 _CACHED = 4
+_LATEST = 16
+"""Agents of streams whose last chunk is kept: trials of several environments at once come in turns."""
 
 
 class ChunkSource:
@@ -34,7 +36,9 @@ class ChunkSource:
         self._name = name
         self._decoded: OrderedDict[tuple[int, int], AgentRows] = OrderedDict()
         # Of each agent of a stream, the chunk that was read last, and the numbers of the trials in its rows.
-        self._latest: dict[tuple[int, int, int], tuple[AgentRows, npt.NDArray[np.uint32]]] = {}
+        self._latest: OrderedDict[tuple[int, int, int], tuple[AgentRows, npt.NDArray[np.uint32]]] = (
+            OrderedDict()
+        )
 
     def of_trial(self, stream: StoredStream, agent: int, layout: RowLayout, number: int) -> list[AgentRows]:
         """Return the rows of one trial, one piece for each chunk it lies in.
@@ -60,8 +64,13 @@ class ChunkSource:
         for chunk in sorted(row[0] for row in found):
             rows = self.read(chunk, layout)
             if len(rows):
-                self._latest[key] = rows, np.ascontiguousarray(rows.table["trial"])
+                latest = rows, np.ascontiguousarray(rows.table["trial"])
             pieces.append(rows.of_trial(number))
+        if latest is not None:
+            self._latest.pop(key, None)
+            self._latest[key] = latest
+            while len(self._latest) > _LATEST:
+                self._latest.popitem(last=False)
         return pieces
 
     def of_trials(

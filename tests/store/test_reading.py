@@ -1,3 +1,4 @@
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from store_helpers import begin, make_spec, make_tick, record_trial
 
 from cogment_lab.errors import ConfigurationError, TrialNotFoundError, TrialStateError
 from cogment_lab.store import Transitions, TrialStore, TrialStream, concatenate
+from cogment_lab.store.chunk import AgentRows
 
 
 def ids(infos: Any) -> list[str]:
@@ -296,3 +298,18 @@ def test_trials_in_a_row_are_read_with_few_questions(
         np.testing.assert_array_equal(found.observations, wanted.observations)
         np.testing.assert_array_equal(found.next_observations, wanted.next_observations)
     assert len(asked) < 110, f"{len(asked)} for 157 trials"
+
+
+def test_few_chunks_stay_in_memory_of_however_many_trainings(file_store: TrialStore) -> None:
+    for training in range(40):
+        stream = file_store.open_stream(make_spec())
+        for trial in range(3):
+            record_trial(stream, f"t{training}-{trial}", 2)
+        stream.close()
+
+    def count() -> int:
+        return sum(type(each) is AgentRows for each in gc.get_objects())
+
+    before = count()
+    assert len(file_store.query().load()) == 40 * 3 * 2
+    assert count() - before < 25
