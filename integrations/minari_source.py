@@ -35,12 +35,16 @@ class MinariSource:
         self.agent = str(self._metadata[0].get("agent", "gym")) if self._metadata else "gym"
         # The numbers of each trial's first episode, and of those that are further stretches of it.
         self._parts: list[list[int]] = []
+        self.trial_ids: list[str] = []
+        before = 0
         for number, metadata in enumerate(self._metadata):
-            if self._parts and metadata.get("part", 0):
+            trial_id, part = self._details(number)["trial_id"], int(metadata.get("part", 0))
+            if self.trial_ids[-1:] == [trial_id] and part > before:
                 self._parts[-1].append(number)
             else:
                 self._parts.append([number])
-        self.trial_ids = [self._details(numbers[0])["trial_id"] for numbers in self._parts]
+                self.trial_ids.append(trial_id)
+            before = part
 
     def read(self, index: int) -> ImportedTrial:
         """Return a trial: an episode, or several that are stretches of it."""

@@ -94,6 +94,22 @@ def test_chosen_ticks_come_back_with_their_successors(
         assert [info.n_takeovers for info in again.trials()] == [2, 1]
 
 
+def test_a_part_of_a_dataset_keeps_its_trials_apart(
+    helped: TrialStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(Path("minari").absolute()))
+    stream = helped.open_stream(make_spec())
+    record_trial(stream, "more", 9, start=60, helped=(1, 2, 5, 6))
+    stream.close()
+    dataset = to_minari(helped, "chosen-v0", only="interventions", trial_ids=["two", "more"])
+    firsts_and_others = dataset.filter_episodes(lambda episode: episode.id in (0, 3))
+    with TrialStore(":memory:") as again:
+        from_minari(firsts_and_others, again)
+        assert [(data.trial_id, data.ticks.tolist()) for data in again.query()] == [
+            ("two", [1, 2]), ("more", [5, 6]),
+        ]  # fmt: skip
+
+
 def test_learners_get_no_step_whose_successor_is_unknown(helped: TrialStore) -> None:
     query = helped.query(only="interventions")
     buffer = ReplayBuffer(20, OBSERVATION_SPACE, ACTION_SPACE, device="cpu")
