@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.store import TrialData, TrialQuery, TrialStore
+from cogment_lab.store.catalog import as_names
 from cogment_lab.store.columns import concatenate_columns, take_rows
 
 __all__ = ["OfflineData", "read_offline_data"]
@@ -189,7 +190,7 @@ def _spaces_of(
         shared = store.spaces()
         return shared.observation_space, shared.action_space
     agent, env_id, chosen = query.get("agent", "gym"), query.get("env_id"), query.get("trial_ids")
-    env_ids = {env_id} if chosen is None else {store.info(trial_id).env_id for trial_id in chosen}
+    env_ids = {env_id} if chosen is None else {store.info(each).env_id for each in as_names(chosen)}
     found = []
     for name in env_ids:
         found += [spec for spec in store.agent_specs(env_id=name, agent=agent) if spec not in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from cogment_lab.store.stream_spec import RecordMode
 from cogment_lab.store.trial_info import StoreStats, TrialEvent, TrialInfo
 from cogment_lab.trial.sample import LATE_FEEDBACK, VERDICT
 
-__all__ = ["StoredStream", "TrialCatalog", "TrialHead", "number_of"]
+__all__ = ["StoredStream", "TrialCatalog", "TrialHead", "as_names", "number_of"]
 
 _PAGE = 400
 _TRIAL_COLUMNS = (
@@ -52,6 +52,11 @@ class StoredStream:
     versions: Mapping[str, str]
     process: ProcessId
     layouts: Mapping[str, RowLayout]
+
+
+def as_names(trial_ids: Collection[str]) -> Collection[str]:
+    """Return the ids of trials: text is one of them, and not its letters."""
+    return [trial_ids] if isinstance(trial_ids, str) else trial_ids
 
 
 def number_of(trial: int) -> int:
@@ -144,13 +149,14 @@ class TrialCatalog:
             demand("started >= ?", since)
         if trial_ids is not None:
             demand("id IN (SELECT value FROM json_each(?))", json.dumps(self.row_ids(trial_ids)))
+        left_out = as_names(without)
         direction = "DESC" if newest_first else "ASC"
         found = self._database.query(
             f"SELECT id, trial_id FROM trials WHERE {' AND '.join(conditions)}"
             f" ORDER BY started {direction}, id {direction}",
             tuple(parameters),
         )
-        ids = array("q", [row[0] for row in found if row[1] not in without])
+        ids = array("q", [row[0] for row in found if row[1] not in left_out])
         left = len(ids) if limit is None else limit
         for start in range(0, len(ids), _PAGE):
             for info in self._infos(ids[start : start + _PAGE]):
@@ -182,10 +188,10 @@ class TrialCatalog:
             )
         return found[-1]
 
-    def row_ids(self, trial_ids: Iterable[str]) -> list[int]:
-        """Return the row ids of those trials that are there; one name alone is one trial."""
+    def row_ids(self, trial_ids: Collection[str]) -> list[int]:
+        """Return the row ids of those trials that are there."""
         found: list[int] = []
-        names = [trial_ids] if isinstance(trial_ids, str) else list(trial_ids)
+        names = list(as_names(trial_ids))
         for start in range(0, len(names), _PAGE):
             page = names[start : start + _PAGE]
             sql = f"SELECT id FROM trials WHERE trial_id IN ({_marks(page)}) ORDER BY started, id"

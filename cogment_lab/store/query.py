@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogment_lab.errors import ConfigurationError, CorruptStoreError, TrialStateError
+from cogment_lab.store.catalog import as_names
 from cogment_lab.store.columns import take_rows
 from cogment_lab.store.labels import LabelKind
 from cogment_lab.store.stream_spec import AgentSpec
@@ -178,8 +179,8 @@ def query_trials(
         raise ConfigurationError(f"only={only!r} is unknown; choose {', '.join(map(repr, get_args(Only)))}")
     if damaged not in ("raise", "skip"):
         raise ConfigurationError(f"damaged={damaged!r} is unknown; choose 'raise' or 'skip'")
-    if isinstance(trial_ids, str):
-        trial_ids = [trial_ids]
+    trial_ids = None if trial_ids is None else as_names(trial_ids)
+    without = as_names(without)
     for trial_id in trial_ids or ():
         if trial_id not in store:
             store.info(trial_id)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogment_lab.errors import CorruptStoreError
-from cogment_lab.store.catalog import StoredStream, TrialCatalog, number_of
+from cogment_lab.store.catalog import StoredStream, TrialCatalog, as_names, number_of
 from cogment_lab.store.chunk import AgentRows, join
 from cogment_lab.store.chunk_source import ChunkSource
 from cogment_lab.store.columns import Column, assign, take_rows
@@ -79,7 +79,7 @@ def read_transitions(
     """Yield the transitions of an agent; see ``TrialStore.transitions``."""
     selected = None
     if trial_ids is not None:
-        names = [trial_ids] if isinstance(trial_ids, str) else trial_ids
+        names = as_names(trial_ids)
         found = catalog.row_ids(names)
         if len(found) < len(set(names)):
             for name in names:

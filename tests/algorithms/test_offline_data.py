@@ -52,6 +52,7 @@ def test_a_store_elsewhere_is_read_trial_by_trial(store):
 def test_a_query_chooses_trials(store):
     one = next(iter(store.trials())).trial_id
     assert len(read_offline_data(store, trial_ids=[one])) == 200
+    assert len(read_offline_data(store, trial_ids=one)) == 200
     assert len(BC("MlpPolicy", store, query={"trial_ids": [one]}).data) == 200
 
 

@@ -39,6 +39,8 @@ def test_trials_are_chosen_by_what_is_known_of_them(filled: TrialStore) -> None:
     assert filled.query(trial_ids=["long", "plain"]).trial_ids == ["plain", "long"]
     assert filled.query(trial_ids="long").trial_ids == ["long"]
     assert filled.query(without={"plain", "demo"}).trial_ids == ["helped", "long"]
+    assert filled.query(without="plain").trial_ids == ["helped", "demo", "long"]
+    assert [info.trial_id for info in filled.trials(without="a plain demo")][:1] == ["plain"]
     assert len(filled.query(env="other")) == 0
 
 
