@@ -23,6 +23,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from cogment_lab.errors import CogmentLabError, ConfigurationError, StoreError
 from cogment_lab.store import TrialStore
+from cogment_lab.store.catalog import as_names
 
 __all__ = [
     "MixedDictReplayBuffer",
@@ -119,7 +120,7 @@ class _Mixes(ReplayBuffer):
 
     def _new(self) -> dict[str, Any]:
         """Return the query without the trials that are known already."""
-        known = self._taken | self.refused.keys() | set(self.query.get("without", ()))
+        known = self._taken | self.refused.keys() | set(as_names(self.query.get("without", ())))
         return {**self.query, "without": known}
 
     def _look(self) -> None:
@@ -127,8 +128,11 @@ class _Mixes(ReplayBuffer):
         try:
             names = self.store.query(**self._new()).trial_ids
         except ConfigurationError:  # they are of several spaces, of which some are not the learner's
-            chosen = {"without": self._new()["without"], "trial_ids": self.query.get("trial_ids")}
-            over = [info.trial_id for info in self.store.trials(**chosen) if info.state != "RUNNING"]
+            named, left_out = self.query.get("trial_ids"), self._new()["without"]
+            if named is None and not self.query.get("discarded") and self.query.get("labelled") != "discard":
+                left_out |= self.store.discarded()
+            found = self.store.trials(trial_ids=named, without=left_out)
+            over = [info.trial_id for info in found if info.state != "RUNNING"]
             names = [name for name in over if len(self.store.query(**{**self.query, "trial_ids": [name]}))]
         except StoreError as error:
             _LOG.warning("the store is read again in %d steps, not now: %s", self.refresh_every, error)

@@ -129,9 +129,7 @@ def test_what_cannot_be_replayed_says_why() -> None:
         running.close()
 
 
-@pytest.mark.parametrize(
-    ("env_id", "options"), [("Acrobot-v1", {}), ("CartPole-v1", {"teacher": "nobody"})]
-)
+@pytest.mark.parametrize(("env_id", "options"), [("Acrobot-v1", {}), ("CartPole-v1", {"teacher": "nobody"})])
 def test_an_environment_that_was_made_for_nothing_is_closed(
     env_id: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,17 @@ def test_a_trial_that_cannot_be_learned_from_stops_nobody(
     assert not caplog.text, "it is said once"
 
 
+def test_what_was_discarded_stays_out_beside_trials_of_other_spaces() -> None:
+    buffer = make_buffer(refresh_every=5)
+    demonstrate(2)
+    cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store="demos.db")
+    with cogment_lab.TrialStore("demos.db") as store:
+        first = next(store.trials()).trial_id
+        store.label(first, "discard", True)
+    add(buffer, 5)
+    assert buffer.stored.size() == 30 and len(buffer.refused) == 1
+
+
 def test_trials_that_are_known_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     demonstrate(3)
     buffer = make_buffer()
