@@ -31,7 +31,7 @@ _OF_TRANSITIONS = {"env_id", "agent", "trial_ids"}
 """Choices for which steps of many trials are read at once, as arrays."""
 
 _NAMES = ("observations", "actions", "rewards", "next_observations", "terminated")
-_FIELDS = (*_NAMES, "truncated", "is_intervention", "ticks")
+_FIELDS = (*_NAMES, "truncated", "is_intervention", "ticks", "continues")
 
 
 @runtime_checkable
@@ -248,6 +248,8 @@ def _columns(part: Any) -> dict[str, Any]:
         if not is_known.all():
             columns["ends"][:-1] |= ~is_known[1:]
             columns = {name: take_rows(column, np.flatnonzero(is_known)) for name, column in columns.items()}
+    elif given.get("continues") is not None:
+        columns["ends"][:-1] |= ~np.asarray(given["continues"], np.bool_)[:-1]
     return columns
 
 

@@ -9,6 +9,7 @@ from cogment_lab.algorithms.offline_data import read_offline_data
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError
+from cogment_lab.humans import SimulatedHuman
 from cogment_lab.humans.scripted import scripted_policy
 
 COLUMNS = ("observations", "actions", "next_observations", "rewards", "terminated", "truncated", "ends")
@@ -80,6 +81,16 @@ def test_interventions_alone_are_learned_from_stretch_by_stretch():
         np.testing.assert_array_equal(data.next_observations, everything.next_observations[chosen])
     breaks = (np.diff(chosen) != 1) | everything.ends[chosen][:-1]
     assert helped.ends.tolist() == [*breaks.tolist(), True]
+
+
+def test_a_store_of_interventions_is_stretches_too():
+    with cogment_lab.TrialStore(":memory:") as records:
+        teacher = SimulatedHuman(scripted_policy("Pendulum-v1"), gate=lambda seen, _: seen[0] < 0)
+        actors = {"gym": lambda observation: np.zeros(1, np.float32), "teacher": teacher}
+        cogment_lab.run("Pendulum-v1", actors, trials=3, seed=3, store=records, record="interventions")
+        data, by_trial = read_offline_data(records), read_offline_data(records.query())
+    assert by_trial.ends.sum() > 3
+    np.testing.assert_array_equal(data.ends, by_trial.ends)
 
 
 def test_actions_are_scaled_and_truncated_steps_bootstrap(store):
