@@ -152,7 +152,9 @@ def chosen_steps(
             whole = rebuild_observations(query.store, data.trial_id, env=env)
             yield select_rows(whole, np.isin(whole.ticks, data.ticks))
         else:
-            for batch in query.store.transitions(agent=query.agent, trial_ids=[data.trial_id]):
+            for batch in query.store.transitions(
+                agent=query.agent, trial_ids=[data.trial_id], discarded=query.discarded
+            ):
                 rows = np.flatnonzero(np.isin(batch.ticks, data.ticks))
                 columns = {each.name: getattr(batch, each.name) for each in fields(batch)}
                 chosen = {name: take_rows(column, rows) for name, column in columns.items()}

@@ -21,6 +21,7 @@ __all__ = [
     "has_table",
     "insert_label",
     "remove_labels",
+    "select_discards",
     "select_labels",
 ]
 
@@ -86,6 +87,17 @@ def count_labels(database: Database) -> dict[str, int]:
         " GROUP BY t.id"
     )
     return dict(rows)
+
+
+def select_discards(database: Database) -> Rows:
+    """Return what labels discard: trial id, agent, start, stop, and whether that is the whole trial."""
+    if not has_table(database, "labels"):
+        return []
+    return database.query(
+        "SELECT t.trial_id, l.agent, l.start, l.stop, l.start = 0 AND l.stop >= t.n_ticks"
+        " FROM labels l JOIN trials t ON t.id = l.trial"
+        f" WHERE l.kind = 'discard' AND l.value = 'true' AND {_STANDING} ORDER BY l.id"
+    )
 
 
 def insert_label(

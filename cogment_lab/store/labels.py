@@ -16,7 +16,13 @@ from cogment_lab.specs.tagged_json import from_json, to_json
 from cogment_lab.store.agreement import cohen_kappa, krippendorff_alpha
 from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.database import Database
-from cogment_lab.store.label_table import add_version, count_labels, insert_label, select_labels
+from cogment_lab.store.label_table import (
+    add_version,
+    count_labels,
+    insert_label,
+    select_discards,
+    select_labels,
+)
 from cogment_lab.store.ledger import TRIAL_BITS
 
 __all__ = ["Agreement", "Label", "LabelKind", "Labels", "checked_name"]
@@ -42,7 +48,7 @@ class Label:
         start: First tick.
         stop: The tick after the last one.
         kind: ``rating`` (a number), ``correction`` (the action that would have been right), ``note`` (text),
-            ``success`` (bool), ``discard`` (bool: whether nobody should learn from it).
+            ``success`` (bool), ``discard`` (bool: whether nobody should learn from these ticks).
         value: What was said.
         annotator: Who said so.
         time: When, unix seconds.
@@ -129,6 +135,21 @@ class Labels:
     def counts(self) -> dict[str, int]:
         """Return how many labels each trial has, by its id; trials without any are left out."""
         return count_labels(self._database)
+
+    def discarded_trials(self) -> set[str]:
+        """Return the ids of trials that a label discards from the first tick to the last."""
+        return {trial_id for trial_id, _, _, _, is_whole in select_discards(self._database) if is_whole}
+
+    def discarded_ticks(self, agent: str) -> dict[str, list[tuple[int, int]]]:
+        """Return the stretches ``(start, stop)`` of an agent's ticks that labels discard, by trial id.
+
+        Labels of whole trials are not among them.
+        """
+        found: dict[str, list[tuple[int, int]]] = {}
+        for trial_id, whose, start, stop, is_whole in select_discards(self._database):
+            if whose == agent and not is_whole:
+                found.setdefault(trial_id, []).append((start, stop))
+        return found
 
     def get(self, label_id: int) -> Label:
         """Return a label as it stands now.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cogment_lab.store.store import TrialStore
     from cogment_lab.store.trial_info import TrialInfo
 
-__all__ = ["Only", "TrialQuery", "select_rows", "with_successors"]
+__all__ = ["Only", "TrialQuery", "leave_out", "select_rows", "with_successors"]
 
 Only: TypeAlias = Literal["interventions", "demonstrations", "autonomous"]
 
@@ -36,6 +36,7 @@ class TrialQuery:
         agent: Whose ticks.
         infos: The chosen trials, in the order in which they started.
         only: Which steps, or which trials; ``None`` for all.
+        discarded: Whether ticks that a label discards are read too.
         damaged: ``"raise"``, or ``"skip"`` what cannot be decoded.
         skipped: What was skipped when last iterated: trial id -> why.
         asked: The arguments of ``TrialStore.query`` that were given.
@@ -45,6 +46,7 @@ class TrialQuery:
     agent: str
     infos: tuple[TrialInfo, ...]
     only: Only | None = None
+    discarded: bool = False
     damaged: Literal["raise", "skip"] = "raise"
     skipped: dict[str, str] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class TrialQuery:
             CorruptStoreError: a trial cannot be decoded (with ``damaged="raise"``).
         """
         self.skipped.clear()
+        discarded = {} if self.discarded else self.store.labels.discarded_ticks(self.agent)
         for info, load in zip(self.infos, self.store.load_each(self.trial_ids), strict=True):
             try:
                 data = load()[self.agent]
@@ -69,6 +72,7 @@ class TrialQuery:
                 continue
             if self.only in ("interventions", "autonomous"):
                 data = select_rows(data, data.is_intervention == (self.only == "interventions"))
+            data = leave_out(data, discarded.get(info.trial_id, ()))
             if len(data):
                 yield data
 
@@ -192,7 +196,8 @@ def query_trials(
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None}
     chosen = []
-    if not discarded and trial_ids is None and labelled != "discard":
+    discarded = discarded or labelled == "discard"
+    if not discarded and trial_ids is None:
         without = store.discarded().union(without)
     found = store.trials(
         env_id=env,
@@ -218,7 +223,15 @@ def query_trials(
         ):
             continue
         chosen.append(info)
-    query = TrialQuery(store=store, agent=agent, infos=tuple(chosen), only=only, damaged=damaged, asked=asked)
+    query = TrialQuery(
+        store=store,
+        agent=agent,
+        infos=tuple(chosen),
+        only=only,
+        discarded=discarded,
+        damaged=damaged,
+        asked=asked,
+    )
     if chosen:
         query.spaces()
     return query
@@ -247,6 +260,14 @@ def select_rows(data: TrialData, mask: npt.NDArray[np.bool_]) -> TrialData:
             is_known=data.has_successor[rows],
         ),
     )
+
+
+def leave_out(data: TrialData, stretches: Iterable[tuple[int, int]]) -> TrialData:
+    """Return a trial's other ticks than those from each ``start`` up to ``stop``."""
+    mask = np.ones(len(data), np.bool_)
+    for start, stop in stretches:
+        mask &= (data.ticks < start) | (data.ticks >= stop)
+    return data if mask.all() else select_rows(data, mask)
 
 
 def with_successors(data: TrialData) -> TrialData:

@@ -257,7 +257,8 @@ class TrialStore:
                 together.
             agent: The agent.
             trial_ids: Of these trials only.
-            discarded: Also of those that :meth:`discarded` names, which are left out otherwise.
+            discarded: Also of those that :meth:`discarded` names, and ticks that a label discards, which are
+                left out otherwise.
             batch_size: Most rows of a batch.
 
         Raises:
@@ -274,6 +275,7 @@ class TrialStore:
             agent=agent,
             trial_ids=trial_ids,
             without=set() if discarded or trial_ids is not None else self.discarded(),
+            discarded_ticks={} if discarded else self.labels.discarded_ticks(agent),
             batch_size=batch_size,
         )
 
@@ -281,11 +283,10 @@ class TrialStore:
         """Return the ids of trials that nobody should learn from.
 
         That is: a person discarded them at a seat, or labelled them so later, from the first tick to the
-        last. Queries and transitions leave them out unless told otherwise, or ``trial_ids`` names them.
+        last. Queries and transitions leave them out unless told otherwise, or ``trial_ids`` names them. Of
+        other trials they leave out the ticks that a label discards (``labels.discarded_ticks``).
         """
-        labels = [label for label in self.labels(kind="discard") if label.value and not label.start]
-        whole = {each.trial_id for each in labels if each.stop >= self.info(each.trial_id).n_ticks}
-        return whole | self._catalog.judged("discard")
+        return self.labels.discarded_trials() | self._catalog.judged("discard")
 
     def query(
         self,
@@ -318,7 +319,8 @@ class TrialStore:
             labelled: With a label of that kind, with any (``True``), or without (``False``).
             trial_ids: These trials only; all must be over.
             without: Not these trials; a set of those that are known already is quickly left out.
-            discarded: Also what :meth:`discarded` names, which is left out unless it is in ``trial_ids``.
+            discarded: Also what :meth:`discarded` names, which is left out unless it is in ``trial_ids``, and
+                ticks that a label discards, which are left out of all trials.
             since: Earliest start, unix seconds.
             damaged: ``"skip"`` leaves out trials that cannot be decoded; the query's ``skipped`` names them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,11 +58,15 @@ class Transitions:
 
 @dataclass(frozen=True, slots=True)
 class _Trials:
-    """The selected trials of a stream: their numbers, ascending; whether each is over, and how it ends."""
+    """The selected trials of a stream: their numbers, ascending; whether each is over, and how it ends.
+
+    ``left_out`` are stretches of ticks: number of the trial, start, and stop.
+    """
 
     numbers: npt.NDArray[np.int64]
     is_over: npt.NDArray[np.bool_]
     last_observations: list[bytes | None]
+    left_out: list[tuple[int, int, int]]
 
 
 def read_transitions(
@@ -74,6 +78,7 @@ def read_transitions(
     agent: str,
     trial_ids: Collection[str] | None,
     without: Collection[str],
+    discarded_ticks: Mapping[str, Sequence[tuple[int, int]]],
     batch_size: int,
 ) -> Iterator[Transitions]:
     """Yield the transitions of an agent; see ``TrialStore.transitions``."""
@@ -91,7 +96,7 @@ def read_transitions(
             continue
         position = tuple(stream.layouts).index(agent)
         layout = stream.layouts[agent]
-        trials = _select(catalog, database, stream, position, selected, left_out)
+        trials = _select(catalog, database, stream, position, selected, left_out, discarded_ticks)
         if not len(trials.numbers):
             continue
         pieces: list[AgentRows] = []
@@ -113,6 +118,7 @@ def _select(
     agent: int,
     selected: npt.NDArray[np.int64] | None,
     left_out: set[int],
+    discarded_ticks: Mapping[str, Sequence[tuple[int, int]]],
 ) -> _Trials:
     first = stream.id << TRIAL_BITS
     columns, bounds = "id, state, last_observations, trial_id", (first, first + (1 << TRIAL_BITS) - 1)
@@ -139,6 +145,11 @@ def _select(
         np.array([number_of(row[0]) for row in found], np.int64),
         np.array([over[row[1]] for row in found], np.bool_),
         last,
+        [
+            (number_of(row_id), start, stop)
+            for row_id, _, _, trial_id in found
+            for start, stop in discarded_ticks.get(trial_id, ())
+        ],
     )
 
 
@@ -156,6 +167,10 @@ def _batches(rows: AgentRows, trials: _Trials, batch_size: int, *, is_last: bool
 
     kept = (trials.numbers[trial] == number) & (table["decided_by"] != CONTEXT) & (observed >= 0)
     kept[-1] &= is_last
+    for of_trial, start, stop in trials.left_out:
+        low, high = np.searchsorted(number, (of_trial, of_trial + 1))
+        ticks = table["tick"][low:high]
+        kept[low:high] &= (ticks < start) | (ticks >= stop)
     final = np.flatnonzero(kept & ends)
     last = [trials.last_observations[index] for index in trial[final].tolist()]
     is_known = np.array([value is not None for value in last], np.bool_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -30,7 +31,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from cogment_lab.errors import ConfigurationError, WrongBufferError
-from cogment_lab.store.query import TrialQuery, with_successors
+from cogment_lab.store.query import TrialQuery, leave_out, with_successors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +114,8 @@ def fill_replay_buffer(
         store: Holds the trials; or a choice of them, or of their steps (``store.query(...)``), which says
             itself what the next three say of a store.
         env_id: Only trials of this environment.
-        trial_ids: Only these trials; without, all but those that people discarded.
+        trial_ids: Only these trials; without, all but those that people discarded. Ticks that a label
+            discards are left out of all.
         agent: Whose steps, in an environment with several agents.
         actions: ``"executed"`` is what happened; ``"proposed"`` is what the learner wanted.
         batch_size: Steps per batch; by default about 128 MiB of observations.
@@ -139,6 +141,7 @@ def fill_replay_buffer(
         ...     return fill_replay_buffer(model.replay_buffer, store.query(only="interventions"))
     """
     check_unobserved(unobserved)
+    discarded = False
     if isinstance(store, TrialQuery):
         if env_id is not None or trial_ids is not None or agent not in ("gym", store.agent):
             raise ConfigurationError("a query chooses trials itself: pass env, trial_ids and agent to it")
@@ -147,7 +150,7 @@ def fill_replay_buffer(
         if store.only in ("interventions", "autonomous") or store.damaged == "skip":
             chosen_batches = chosen_steps(store, unobserved=unobserved, env=env)
             return write_transitions(buffer, chosen_batches, actions=actions)
-        agent, trial_ids = store.agent, store.trial_ids
+        agent, trial_ids, discarded = store.agent, store.trial_ids, store.discarded
         store = store.store
     lacking = find_unobserved(store, env_id=env_id, agent=agent, trial_ids=trial_ids)
     if unobserved == "warn":
@@ -157,11 +160,13 @@ def fill_replay_buffer(
     rebuilt = {info.trial_id for info in lacking if info.state != "RUNNING" and unobserved == "replay"}
 
     def rebuild(trial_id: str) -> Iterator[TrialData]:
-        return rebuilt_batches(store, trial_id, batch_size=batch_size, env=env)
+        left_out = {} if discarded else store.labels.discarded_ticks(agent)
+        for data in rebuilt_batches(store, trial_id, batch_size=batch_size, env=env):
+            yield leave_out(data, left_out.get(trial_id, ()))
 
     batches: Iterable[TransitionBatch]
     if isinstance(buffer, HerReplayBuffer) and buffer.copy_info_dict:
-        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids)
+        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids, discarded=discarded)
         batches = _with_infos(chosen, rebuilt, rebuild)
     elif rebuilt:
         names = [
@@ -173,13 +178,18 @@ def fill_replay_buffer(
             )
             if agent in info.agents
         ]
-        batches = _in_turn(store, names, agent, batch_size, rebuilt, rebuild)
+        read = partial(store.transitions, agent=agent, discarded=discarded, batch_size=batch_size)
+        batches = _in_turn(names, read, rebuilt, rebuild)
     else:
-        batches = store.transitions(env_id=env_id, agent=agent, trial_ids=trial_ids, batch_size=batch_size)
+        batches = store.transitions(
+            env_id=env_id, agent=agent, trial_ids=trial_ids, discarded=discarded, batch_size=batch_size
+        )
     try:
         added = write_transitions(buffer, batches, actions=actions)
     except NotANumberError as error:
-        chosen = store.query(env=env_id, agent=agent, trial_ids=trial_ids, damaged="skip")
+        chosen = store.query(
+            env=env_id, agent=agent, trial_ids=trial_ids, discarded=discarded, damaged="skip"
+        )
         raise WrongBufferError(f"{error}. NaN is in {_name_trials_with_nan(chosen)}") from error
     if not added and not lacking:
         asked = {"env_id": env_id, "agent": agent, "trial_ids": trial_ids}
@@ -226,10 +236,8 @@ def write_transitions(
 
 
 def _in_turn(
-    store: TrialStore,
     names: Iterable[str],
-    agent: str,
-    batch_size: int,
+    read: Callable[..., Iterator[TransitionBatch]],
     rebuilt: Collection[str],
     rebuild: _Rebuild,
 ) -> Iterator[TransitionBatch]:
@@ -239,7 +247,7 @@ def _in_turn(
             for trial_id in trials:
                 yield from rebuild(trial_id)
         else:
-            yield from store.transitions(agent=agent, trial_ids=list(trials), batch_size=batch_size)
+            yield from read(trial_ids=list(trials))
 
 
 def _with_infos(trials: TrialQuery, rebuilt: Collection[str], rebuild: _Rebuild) -> Iterator[TrialData]:

@@ -98,7 +98,8 @@ def test_the_selection_reaches_the_store():
     buffer = ReplayBuffer(10, OBSERVATIONS, ACTIONS)
     assert fill_replay_buffer(buffer, store, env_id="X-v0", trial_ids=["a"], agent="left") == 2
     assert store.selection.pop("batch_size") > 0
-    assert store.selection == {"env_id": "X-v0", "trial_ids": ["a"], "agent": "left"}
+    asked = {"env_id": "X-v0", "trial_ids": ["a"], "agent": "left", "discarded": False}
+    assert store.selection == asked
 
 
 @pytest.mark.parametrize("handle", [True, False])

@@ -117,6 +117,22 @@ def test_replayed_rows_are_those_of_a_full_record(store: TrialStore, batch_size:
     assert_same_rows(found, wanted, 6 * LENGTH)
 
 
+def test_discarded_ticks_are_left_out_however_they_are_read(store: TrialStore) -> None:
+    with TrialStore(":memory:") as full:
+        for records, how in ((store, "auto"), (full, "full")):
+            record(records, trials=2, how=how)
+            records.label(next(records.trials()).trial_id, "discard", True, start=2, stop=4)
+        wanted, found = make_buffer(), make_buffer()
+        assert fill_replay_buffer(wanted, full) == 2 * LENGTH - 2
+        assert fill_replay_buffer(make_buffer(), full.query(discarded=True)) == 2 * LENGTH
+        np.testing.assert_array_equal(np.flatnonzero(wanted.timeouts), [1])
+    assert fill_replay_buffer(found, store, unobserved="replay", env=Camera) == 2 * LENGTH - 2
+    assert_same_rows(found, wanted, 2 * LENGTH - 2)
+    for only, steps in (("interventions", 5), ("autonomous", 7)):  # of 5 and 9, the discarded are autonomous
+        query = store.query(only=only)
+        assert fill_replay_buffer(make_buffer(), query, unobserved="replay", env=Camera) == steps
+
+
 def test_a_rebuilt_trial_is_as_if_fully_recorded(store: TrialStore) -> None:
     record(store, trials=2)
     record(store, trials=2, how="full")

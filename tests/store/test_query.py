@@ -61,20 +61,38 @@ def test_nobody_learns_from_what_people_discarded(filled: TrialStore) -> None:
     stream.close()
     label = filled.label("plain", "discard", True, annotator="bob")
     filled.label("demo", "discard", False, annotator="bob")
-    filled.label("long", "discard", True, start=2, stop=5, annotator="bob")  # a part is not the trial
+    filled.label("long", "discard", True, start=2, stop=5, annotator="bob")
     assert filled.discarded() == {"plain", "thrown"}
     assert filled.query().trial_ids == ["helped", "demo", "long"]
     assert filled.query(discarded=True).trial_ids == ["plain", "helped", "demo", "long", "thrown"]
     assert filled.query(trial_ids=["plain", "long"]).trial_ids == ["plain", "long"], "named is wanted"
     assert filled.query(labelled="discard").trial_ids == ["plain", "demo", "long"]
-    assert len(filled.query(min_return=6.5).load()) == 9
+    assert len(filled.query(min_return=6.5).load()) == 9 - 3
     ticks = {"left out": filled.transitions(), "in": filled.transitions(discarded=True)}
     lengths = {name: sum(map(len, batches)) for name, batches in ticks.items()}
-    assert lengths == {"left out": 18, "in": 18 + 4 + 7}
+    assert lengths == {"left out": 15, "in": 15 + 3 + 4 + 7}
     filled.labels.withdraw(label)
     assert filled.discarded() == {"thrown"}
     with pytest.raises(ConfigurationError, match="1 still run, 1 are discarded"):
         filled.query(env="other").load()
+
+
+def test_nobody_learns_from_ticks_that_people_discarded(filled: TrialStore) -> None:
+    label = filled.label("long", "discard", True, start=2, stop=5, annotator="bob")
+    filled.label("long", "discard", True, start=8, stop=9, annotator="eve")
+    (long,) = filled.query(trial_ids="long")
+    assert long.ticks.tolist() == [0, 1, 5, 6, 7]
+    assert long.continues.tolist() == [True, False, True, True, False]
+    assert long.next_observations[:, 0].tolist() == [31, 32, 36, 37, 38]
+    for batch_size in (2, 100):
+        batches = list(filled.transitions(trial_ids=["long"], batch_size=batch_size))
+        assert np.concatenate([batch.ticks for batch in batches]).tolist() == long.ticks.tolist()
+    assert batches[0].continues.tolist() == long.continues.tolist()
+    assert batches[0].next_observations[:, 0].tolist() == [31, 32, 36, 37, 38]
+    assert len(filled.query(trial_ids="long", discarded=True).load()) == 9
+    assert len(filled.query(labelled="discard").load()) == 9, "who asks for them gets them"
+    filled.labels.change(label, False)
+    assert len(filled.query(trial_ids="long").load()) == 8
 
 
 def test_only_the_steps_asked_for_are_read_with_their_own_successors(filled: TrialStore) -> None:
