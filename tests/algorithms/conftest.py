@@ -1,6 +1,8 @@
 """Small data sets on which offline learning can be told from cloning within seconds."""
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,19 @@ import pytest
 import torch
 from gymnasium import spaces
 
+import cogment_lab
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def import_benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a script of ``benchmarks/`` by its name."""
+    monkeypatch.syspath_prepend(str(Path(cogment_lab.__file__).parents[1] / "benchmarks"))
+    return importlib.import_module
 
 
 @pytest.fixture

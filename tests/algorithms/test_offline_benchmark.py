@@ -1,23 +1,18 @@
 """The benchmark keeps what it has measured, and draws the document's table from that alone."""
 
 import argparse
-import importlib
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cogment_lab
-
-BENCHMARKS = Path(cogment_lab.__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("offline")
+def benchmark(import_benchmark: Callable[[str], Any]) -> Any:
+    return import_benchmark("offline")
 
 
 def test_a_run_is_kept_with_its_cost_and_not_made_again(

@@ -1,8 +1,8 @@
 """The benchmark on MuJoCo, as far as it can be tried on an environment that is always there."""
 
-import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,14 @@ from stable_baselines3 import SAC
 
 import cogment_lab
 
-BENCHMARKS = Path(cogment_lab.__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("offline_mujoco")
+def benchmark(import_benchmark: Callable[[str], Any]) -> Any:
+    return import_benchmark("offline_mujoco")
 
 
 def test_data_sets_are_what_the_learner_saw_and_what_it_became(
-    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    benchmark: Any, import_benchmark: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmark, "TRIALS", 2)
     model = SAC.load(benchmark.train("Pendulum-v1", 110, tmp_path))  # SAC's first 100 steps are random ones
@@ -36,7 +33,7 @@ def test_data_sets_are_what_the_learner_saw_and_what_it_became(
     np.testing.assert_allclose(
         benchmark.acting(model)(played.observations[:5]), played.actions[:5], atol=1e-5
     )
-    score = importlib.import_module("offline").learn("Pendulum-v1", "mixed", "BC", 1, tmp_path, 10)
+    score = import_benchmark("offline").learn("Pendulum-v1", "mixed", "BC", 1, tmp_path, 10)
     assert -2000 < score < 0 and -2000 < benchmark.random_return("Pendulum-v1") < 0
 
 
