@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from cogment_lab.errors import ConfigurationError
+from cogment_lab.store.codec import ValueCodec
 from cogment_lab.store.columns import value_at
 from cogment_lab.store.recorder import AgentRecorder
 from cogment_lab.store.rows import CONTEXT
@@ -78,16 +79,9 @@ def write_trial(
         stream.end(
             state="ENDED",
             end_reason=reason,
-            last_observations={agent: _last_observation(ticks) for agent, ticks in data.items()},
+            last_observations={agent: ticks.last_observation for agent, ticks in data.items()},
             ended=ended,
         )
-
-
-def _last_observation(data: TrialData) -> Any:
-    """Return what followed the last row, also where that was not the end of the trial."""
-    if data.last_observation is None and len(data) and data.has_successor[-1]:
-        return value_at(data.next_observations, len(data) - 1)
-    return data.last_observation
 
 
 def _write_agent(stream: TrialStream, agent: str, data: TrialData) -> None:
@@ -113,13 +107,23 @@ def _write_agent(stream: TrialStream, agent: str, data: TrialData) -> None:
         tick.reaction_ns = int(data.reaction_ns[row])
         recorder.due = _NOT_BY_AGE
         recorder.append(tick)
-        if row < len(data) - 1 and not data.continues[row]:
+        if _leads_elsewhere(data, row, recorder.layout.observation):
             _write_context(recorder, tick, value_at(data.next_observations, row))
     recorder.due = 0
 
 
+def _leads_elsewhere(data: TrialData, row: int, codec: ValueCodec) -> bool:
+    """Return whether what followed a row is known, and neither the next row nor the end of the trial."""
+    if row < len(data) - 1:
+        return not data.continues[row]
+    if data.successors is None or not data.has_successor[row]:
+        return False
+    following = value_at(data.next_observations, row)
+    return data.last_observation is None or codec.pack(following) != codec.pack(data.last_observation)
+
+
 def _write_context(recorder: AgentRecorder, tick: Tick, observation: Any) -> None:
-    """Record what a tick led to where the next row is another's successor: readers need it, and only it."""
+    """Record what a tick led to, where that is of no tick that is recorded: readers need it, and only it."""
     tick.number += 1
     tick.observation = observation
     tick.proposed_action = tick.executed_action

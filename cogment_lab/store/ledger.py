@@ -209,7 +209,7 @@ class StreamLedger:
         starts = np.concatenate(([0], np.flatnonzero(trials[1:] != trials[:-1]) + 1))
         ends = np.append(starts[1:], len(table)) - 1
         numbers = trials[starts].tolist()
-        ticks = (table["tick"][ends] + 1).tolist()
+        ticks = (table["tick"][ends] + (table["decided_by"][ends] != CONTEXT)).tolist()
         rewards = table["reward"].tolist()
         terminated = np.logical_or.reduceat(table["terminated"], starts).tolist()
         truncated = np.logical_or.reduceat(table["truncated"], starts).tolist()

@@ -94,6 +94,23 @@ def test_chosen_ticks_come_back_with_their_successors(
         assert [info.n_takeovers for info in again.trials()] == [2, 1]
 
 
+def test_takeovers_alone_come_back_with_what_followed_the_last() -> None:
+    with TrialStore(Path("takeovers.db")) as store, TrialStore(":memory:") as again:
+        stream = store.open_stream(make_spec(record="interventions"))
+        record_trial(stream, "middle", 9, helped=(1, 2, 5))
+        record_trial(stream, "end", 5, start=20, helped=(3, 4))
+        stream.close()
+        to_npz(store.query(), Path("takeovers.npz"))
+        from_npz(Path("takeovers.npz"), again)
+        for found, wanted in zip(again.query(), store.query(), strict=True):
+            assert firsts(found) == firsts(wanted)
+            np.testing.assert_array_equal(found.last_observation, wanted.last_observation)
+            np.testing.assert_array_equal(found.truncated, wanted.truncated)
+        (batch,) = again.transitions()
+        assert batch.next_observations[:, 0].tolist() == [2, 3, 6, 24, 25]
+        assert [info.n_ticks for info in again.trials()] == [6, 5]
+
+
 def test_a_part_of_a_dataset_keeps_its_trials_apart(
     helped: TrialStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
