@@ -208,13 +208,15 @@ class DQfD(DQN):
 
         Raises:
             WrongBufferError: they are of other spaces than the model's.
-            ConfigurationError: there are none.
+            ConfigurationError: there are none, or trials are chosen twice.
+            TrialStateError: one of ``trial_ids`` still runs.
         """
         found: Any = source
+        choice: dict[str, Any] = {"env_id": env_id, "trial_ids": trial_ids, "agent": agent}
         if hasattr(source, "query"):
-            found = found.query(env=env_id, trial_ids=trial_ids, agent=agent)
+            found, choice = found.query(env=env_id, trial_ids=trial_ids, agent=agent), {}
         if isinstance(found, TrialQuery):
-            added = fill_replay_buffer(self.demo_buffer, found, unobserved=unobserved)
+            added = fill_replay_buffer(self.demo_buffer, found, unobserved=unobserved, **choice)
         else:
             added = write_transitions(self.demo_buffer, [found] if hasattr(source, "observations") else found)
         if not added:

@@ -113,6 +113,13 @@ def test_demonstrations_come_from_batches_of_transitions(store):
     assert make_model().add_demonstrations(batches[0]) == 100
 
 
+def test_demonstrations_come_from_a_query_that_chooses_them_itself(store):
+    query = store.query(trial_ids=[next(store.trials()).trial_id])
+    assert make_model().add_demonstrations(query) == query.infos[0].n_ticks
+    with pytest.raises(ConfigurationError, match="a query chooses trials itself"):
+        make_model().add_demonstrations(query, env_id="Acrobot-v1")
+
+
 def test_a_store_without_them_is_an_error(store):
     with pytest.raises(ConfigurationError, match="Acrobot"):
         make_model().add_demonstrations(store, env_id="Acrobot-v1")
