@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 
 import gymnasium as gym
 
@@ -49,12 +50,17 @@ def inner_id(env_id: str) -> str:
 def check_registered(env_id: str) -> None:
     """Check that :func:`gymnasium.make` knows an environment, without making it.
 
+    As there, ``module:Env-v0`` imports the module first, for what that registers.
+
     Raises:
         UnknownEnvironmentError: it does not.
     """
+    module, _, name = env_id.rpartition(":")
     try:
-        gym.spec(env_id)
-    except gym.error.Error as error:
+        if module:
+            importlib.import_module(module)
+        gym.spec(name)
+    except (gym.error.Error, ImportError) as error:
         raise unknown_environment(env_id, error) from None
 
 

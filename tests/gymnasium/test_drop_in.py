@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from cogment_lab.integrations.gymnasium.registration import check_registered
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import cogment_lab
@@ -190,6 +191,18 @@ def test_unknown_ids_suggest_near_ones() -> None:
 def test_wrong_parameters_are_refused_before_anything_opens(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         cogment_lab.make("CartPole-v1", store=None, **wrong)
+
+
+def test_ids_of_a_module_that_registers_them_are_known() -> None:
+    check_registered("CartPole-v1")
+    check_registered("gymnasium.envs.classic_control:CartPole-v1")
+    for unknown in (
+        "CartPole-v77",
+        "gymnasium.envs.classic_control:CartPole-v77",
+        "no_such_module:CartPole-v1",
+    ):
+        with pytest.raises(UnknownEnvironmentError, match="no environment"):
+            check_registered(unknown)
 
 
 def test_environments_registered_later_can_be_added() -> None:
