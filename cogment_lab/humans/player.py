@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 
 from cogment_lab.core import CogmentActor
-from cogment_lab.errors import EnvironmentCrashedError
+from cogment_lab.errors import EnvironmentCrashedError, SeatLostError
 from cogment_lab.humans.keymaps import KeyMap
 from cogment_lab.trial.embedded import EmbeddedTrial
 from cogment_lab.trial.rules import TrialRules
@@ -30,6 +30,7 @@ __all__ = ["HumanPlayer", "key_code"]
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 600.0
+_LOOK_SECONDS = 0.5
 
 
 class _Over(Exception):
@@ -44,10 +45,22 @@ class _SessionEnv(gym.Env[Any, Any]):
     def __init__(self, observation_space: Any, action_space: Any, answer: Callable[[Any], None]) -> None:
         self.observation_space = observation_space
         self.action_space = action_space
-        self.seen: queue.Queue[tuple[Any, Any, float, bool] | None] = queue.Queue()
+        self._seen: queue.Queue[tuple[Any, Any, float, bool] | None] = queue.Queue(2)  # the last one, its end
         self._answer = answer
         self._frame: Any = None
         self._first: Any = None
+
+    def show(self, seen: tuple[Any, Any, float, bool] | None) -> None:
+        """Hand over an observation, its frame, the reward and whether it is the last; ``None`` ends it all.
+
+        It blocks nobody: what a thread that is gone, or does not look, has left is dropped.
+        """
+        while True:
+            try:
+                return self._seen.put_nowait(seen)
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
+                    self._seen.get_nowait()
 
     def wait_for_first(self) -> None:
         """Wait for the first observation; only its frame tells whether there are any."""
@@ -67,7 +80,7 @@ class _SessionEnv(gym.Env[Any, Any]):
 
     def _next(self) -> tuple[Any, float, bool]:
         try:
-            given = self.seen.get(timeout=_PATIENCE)
+            given = self._seen.get(timeout=_PATIENCE)
         except queue.Empty:
             raise _Over(f"nothing came for {_PATIENCE:.0f} s") from None
         if given is None:
@@ -112,12 +125,17 @@ class HumanPlayer(CogmentActor[Any, Any]):
         """
         await super().initialize(actor_session)
         loop = asyncio.get_running_loop()
-        self._actions: asyncio.Queue[Any] = asyncio.Queue()
+        self._actions: asyncio.Queue[Any] = asyncio.Queue(1)
         self._reward = 0.0
+
+        def take_in(action: Any) -> None:
+            if self._actions.full():  # nobody waits for that one any more
+                self._actions.get_nowait()
+            self._actions.put_nowait(action)
 
         def answer(action: Any) -> None:
             with contextlib.suppress(RuntimeError):  # the process ends
-                loop.call_soon_threadsafe(self._actions.put_nowait, action)
+                loop.call_soon_threadsafe(take_in, action)
 
         space = self.action_space.gym_space
         keymap = None
@@ -132,12 +150,29 @@ class HumanPlayer(CogmentActor[Any, Any]):
         self._thread.start()
 
     async def act(self, observation: Any, rendered_frame: Any = None) -> Any:
-        """Show the observation, and return what the person does."""
+        """Show the observation, and return what the person does, ``None`` where the trial ends before.
+
+        A person may take as long as they like.
+
+        Raises:
+            SeatLostError: nobody at the page can answer any more.
+        """
         self._show(observation, rendered_frame, is_last=False)
-        action = await self._actions.get()
-        if isinstance(action, Exception):
-            raise action
-        return action
+        while True:
+            is_played = self._thread.is_alive()
+            try:
+                action = await asyncio.wait_for(self._actions.get(), _LOOK_SECONDS)
+            except TimeoutError:
+                if self.actor_session.is_trial_over():
+                    return None
+                if not is_played:
+                    raise SeatLostError(
+                        f"the page's trial has ended, since nothing came for {_PATIENCE:g} s"
+                    ) from None
+                continue
+            if isinstance(action, Exception):
+                raise action
+            return action
 
     async def on_reward(self, rewards: list[Any]) -> None:
         """Add to what the next observation is shown with."""
@@ -149,7 +184,7 @@ class HumanPlayer(CogmentActor[Any, Any]):
 
     async def end(self) -> None:
         """Leave the page's trial."""
-        self._env.seen.put(None)
+        self._leave()
         await asyncio.to_thread(self._thread.join, 10.0)
 
     async def _play(self, actor_session: ActorSession) -> None:
@@ -157,10 +192,14 @@ class HumanPlayer(CogmentActor[Any, Any]):
             await super()._play(actor_session)
         finally:
             if hasattr(self, "_env"):
-                self._env.seen.put(None)
+                self._leave()
+
+    def _leave(self) -> None:
+        self._env.show(None)
+        self._seat.stop_waiting()
 
     def _show(self, observation: Any, frame: Any, *, is_last: bool) -> None:
-        self._env.seen.put((observation, frame, self._reward, is_last))
+        self._env.show((observation, frame, self._reward, is_last))
         self._reward = 0.0
 
     def _run(self, env_name: str, answer: Callable[[Any], None]) -> None:

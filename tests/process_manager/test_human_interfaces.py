@@ -3,8 +3,11 @@
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -12,9 +15,16 @@ from websockets.exceptions import ConnectionClosed
 
 from cogment_lab import Cogment
 from cogment_lab.envs import GymEnvironment
-from cogment_lab.errors import ConfigurationError, MissingExtraError, ServiceCrashedError, TrialFailedError
+from cogment_lab.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    SeatLostError,
+    ServiceCrashedError,
+    TrialFailedError,
+)
 from cogment_lab.humans.gradio_actor import serve_gradio_ui
 from cogment_lab.humans.own_page import own_page
+from cogment_lab.humans.player import HumanPlayer, _SessionEnv
 from cogment_lab.testing import SeatClient
 
 PAGE = "<html><title>{{ title }}</title>{% for key in keys %}<b>{{ key|upper }}</b>{% endfor %}</html>"
@@ -175,6 +185,45 @@ def test_our_page_takes_the_keys_of_0_1_5_and_waits_where_it_should(fps: float) 
             await cog.controller.terminate_trial([trial_id], hard=True)
 
     run(work)
+
+
+def test_a_trial_that_is_ended_while_it_waits_for_a_key_leaves_the_seat_to_the_next_one() -> None:
+    async def work(cog: Cogment) -> None:
+        await cog.run_env(GymEnvironment("CartPole-v1"), "cartpole", port=0)
+        await cog.run_web_ui(app_port=0, cogment_port=0, actions=["ArrowLeft", "ArrowRight"], fps=0)
+        with SeatClient(str(cog.web_ui_url)) as person:
+            for _ in range(2):
+                before = person.status.get("trial_id")
+                trial_id = await cog.start_trial("cartpole", "web_ui")
+                begun = partial(is_another_trial, person, before)
+                await asyncio.to_thread(person.wait_until, begun, "the trial", 20)
+                await cog.controller.terminate_trial([trial_id], hard=True)
+
+    run(work)
+
+
+def is_another_trial(person: SeatClient, before: str | None) -> bool:
+    return person.status.get("state") == "running" and person.status["trial_id"] != before
+
+
+@pytest.mark.parametrize(("is_over", "raises"), [(True, False), (False, True)])
+def test_nobody_waits_for_a_page_whose_trial_has_ended(is_over: bool, raises: bool) -> None:
+    async def main() -> Any:
+        player = HumanPlayer(Mock(), {"a": 0})
+        player.actor_session = Mock(is_trial_over=lambda: is_over)
+        player._env = _SessionEnv(None, None, Mock())
+        player._thread = threading.Thread(target=int)
+        player._actions, player._reward = asyncio.Queue(1), 0.0
+        async with asyncio.timeout(30):
+            await player.on_ending([0.0], None)  # nobody takes it
+            await player.on_ending([0.0], None)
+            return await player.act([0.0])
+
+    if raises:
+        with pytest.raises(SeatLostError, match="nothing came"):
+            asyncio.run(main())
+    else:
+        assert asyncio.run(main()) is None
 
 
 def test_keys_that_do_not_fit_the_actions_end_the_trial_with_that_reason() -> None:

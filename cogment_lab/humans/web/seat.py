@@ -101,6 +101,7 @@ class WebSeat:
         self._pending: list[Request | Pace] = []
         self._next_status = 0
         self._next_frame = 0
+        self._waits = True
         self.thread = 0
 
     # --- the seat's contract ---
@@ -253,6 +254,10 @@ class WebSeat:
         self._narration.crash = story_of_a_crash(error)
         self._publish("lost")
 
+    def stop_waiting(self) -> None:
+        """Wait for nobody any more, since the trial is over elsewhere; another thread may say so."""
+        self._waits = False
+
     def set_learner(self, learner: Mapping[str, Any]) -> None:
         """Show what the learner reports: steps, steps per second...
 
@@ -354,7 +359,7 @@ class WebSeat:
         """Listen until ``condition()`` holds, the time (the seat's patience) is over, or control goes."""
         deadline = time.monotonic() + (self.patience if timeout is None else timeout)
         self._words[INSIDE] = 1
-        while not condition() and time.monotonic() < deadline:
+        while self._waits and not condition() and time.monotonic() < deadline:
             requests = self._listen()
             if requests is not None:
                 self._pending = [*requests, *self._pending]
