@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
+import os
 import queue
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -17,12 +20,16 @@ from cogment_lab.humans.service import serve_player
 
 __all__ = ["GradioActor", "serve_gradio_ui"]
 
+_MOST_WAITING = 1000
+_STOP_SECONDS = 0.5  # within the second that a service has to end
+
 
 class GradioActor(CogmentActor[Any, Any]):
     """Plays by two queues: observations with frames go out, actions come in.
 
     Args:
-        send: Gets ``(observation, frame)``, the observation as lists and numbers.
+        send: Gets ``(observation, frame)``, the observation as lists and numbers; when it is full, the oldest
+            is dropped.
         receive: Gives actions.
     """
 
@@ -33,7 +40,7 @@ class GradioActor(CogmentActor[Any, Any]):
 
     async def act(self, observation: Any, rendered_frame: Any = None) -> Any:
         """Return the app's next action."""
-        self._send.put((plain(observation), rendered_frame))
+        self._show(observation, rendered_frame)
         while True:
             try:
                 return await asyncio.to_thread(self._receive.get, True, 0.5)
@@ -43,7 +50,16 @@ class GradioActor(CogmentActor[Any, Any]):
 
     async def on_ending(self, observation: Any, rendered_frame: Any) -> None:
         """Hand over the last observation."""
-        self._send.put((plain(observation), rendered_frame))
+        self._show(observation, rendered_frame)
+
+    def _show(self, observation: Any, frame: Any) -> None:
+        """Never wait for an app that looks at nothing: all trials of this process would."""
+        try:
+            self._send.put_nowait((plain(observation), frame))
+        except queue.Full:
+            with contextlib.suppress(queue.Empty, queue.Full):
+                self._send.get_nowait()
+                self._send.put_nowait((plain(observation), frame))
 
 
 async def serve_gradio_ui(
@@ -56,8 +72,9 @@ async def serve_gradio_ui(
         ServiceCrashedError: the app has ended; with its traceback.
     """
     context = multiprocessing.get_context("spawn")
-    actions: Any = context.Queue(1000)
-    seen: Any = context.Queue(1000)
+    actions: Any = context.Queue(_MOST_WAITING)
+    seen: Any = context.Queue(_MOST_WAITING)
+    seen.cancel_join_thread()  # what an app has not looked at keeps no process from ending
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run_app, args=(app, actions, seen, log_file, theirs))
     process.start()
@@ -72,7 +89,9 @@ async def serve_gradio_ui(
     finally:
         serving.cancel()
         process.terminate()
-        process.join(5.0)  # which ends the other task too
+        process.join(_STOP_SECONDS)
+        process.kill()
+        process.join()  # which ends the other task too
         await asyncio.gather(serving, ending, return_exceptions=True)
 
 
@@ -80,6 +99,7 @@ def _run_app(
     app: Callable[..., None], actions: Any, seen: Any, log_file: str | None, report: Connection
 ) -> None:
     """Run the app, and report how it failed; the body of its process."""
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
     try:
         app(actions, seen, log_file)
     except ModuleNotFoundError as error:
@@ -88,6 +108,14 @@ def _run_app(
     except Exception:
         report.send(("failed", traceback.format_exc()))
         raise
+
+
+def _end_with_the_service() -> None:
+    """Leave no app behind when its service is killed, which can tell nobody."""
+    service = multiprocessing.parent_process()
+    if service is not None:
+        service.join()
+        os._exit(1)
 
 
 def _how_it_ended(report: Connection) -> Exception:

@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -25,6 +29,7 @@ from cogment_lab.errors import (
 from cogment_lab.humans.gradio_actor import serve_gradio_ui
 from cogment_lab.humans.own_page import own_page
 from cogment_lab.humans.player import HumanPlayer, _SessionEnv
+from cogment_lab.store.process import process_exists
 from cogment_lab.testing import SeatClient
 
 PAGE = "<html><title>{{ title }}</title>{% for key in keys %}<b>{{ key|upper }}</b>{% endfor %}</html>"
@@ -253,6 +258,36 @@ def app_without_gradio(actions: Any, seen: Any, log_file: str | None) -> None:
     """Need what is not there."""
     sys.modules["gradio"] = None  # type: ignore[assignment]
     import gradio  # noqa: F401
+
+
+def blind_app(actions: Any, seen: Any, log_file: str | None) -> None:
+    """Act without a look, and take no hint to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(os.environ["TEST_APP_PID"]).write_text(str(os.getpid()))
+    while True:
+        actions.put(0)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_app_that_looks_at_nothing_plays_and_ends_with_its_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    note = tmp_path / "app"
+    monkeypatch.setenv("TEST_APP_PID", str(note))
+
+    async def work(cog: Cogment) -> None:
+        await cog.run_env(GymEnvironment("MountainCar-v0"), "car", port=0)
+        await cog.run_gradio_ui(blind_app, cogment_port=0)
+        for _ in range(6):  # more ticks than the queue has places
+            await cog.get_trial_data(await cog.start_trial("car", "gradio"), timeout=60)
+        if is_killed:
+            cog.processes["gradio"].kill()
+
+    run(work)
+    app, deadline = int(note.read_text()), time.monotonic() + 20
+    while process_exists(app) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not process_exists(app)
 
 
 def test_an_app_with_two_queues_plays() -> None:
