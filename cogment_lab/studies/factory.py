@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 
-from cogment_lab.errors import StudySessionError
+from cogment_lab.errors import StudySessionError, UnknownEnvironmentError
 from cogment_lab.humans.web.wishes import check_wishes
+from cogment_lab.integrations.gymnasium.registration import check_registered
 from cogment_lab.studies.definition import Study
 
 __all__ = ["Session", "SessionFactory", "load_factory", "make_session", "try_sessions"]
@@ -141,8 +142,8 @@ def try_sessions(study: Study) -> dict[str, Session]:
     for condition, session in sessions.items():
         if isinstance(session.env, str):
             try:
-                gym.spec(session.env)
-            except (gym.error.Error, ImportError) as error:
+                check_registered(session.env)
+            except UnknownEnvironmentError as error:
                 raise StudySessionError(
                     f"{study.session}({_NOBODY!r}, {condition!r}) returned env={session.env!r}: {error}"
                 ) from error

@@ -6,10 +6,11 @@ import difflib
 import importlib
 
 import gymnasium as gym
+from gymnasium.envs.registration import find_highest_version, parse_env_id
 
 from cogment_lab.errors import UnknownEnvironmentError
 
-__all__ = ["NAMESPACE", "inner_id", "register_envs", "unknown_environment"]
+__all__ = ["NAMESPACE", "check_registered", "inner_id", "register_envs", "unknown_environment"]
 
 NAMESPACE = "cogment_lab"
 _MAKE = "cogment_lab.integrations.gymnasium.make:make"
@@ -50,7 +51,7 @@ def inner_id(env_id: str) -> str:
 def check_registered(env_id: str) -> None:
     """Check that :func:`gymnasium.make` knows an environment, without making it.
 
-    As there, ``module:Env-v0`` imports the module first, for what that registers.
+    ``module:id`` imports the module, and an id without a version means the newest one, as there.
 
     Raises:
         UnknownEnvironmentError: it does not.
@@ -59,7 +60,9 @@ def check_registered(env_id: str) -> None:
     try:
         if module:
             importlib.import_module(module)
-        gym.spec(name)
+        namespace, bare, version = parse_env_id(name)
+        if version is not None or find_highest_version(namespace, bare) is None:
+            gym.spec(name)
     except (gym.error.Error, ImportError) as error:
         raise unknown_environment(env_id, error) from None
 

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from cogment_lab.integrations.gymnasium.registration import check_registered
 
 from cogment_lab.cli.main import main
 from cogment_lab.cli.study import check_study
-from cogment_lab.errors import StudySessionError
+from cogment_lab.errors import StudySessionError, UnknownEnvironmentError
 from cogment_lab.studies import StudyLedger, read_study
 
 STUDY = """
@@ -73,7 +74,7 @@ def test_what_is_wrong_is_said_and_the_exit_status_tells(
     ("change", "said"),
     [
         (("return ", "return {}[condition] or "), "raised KeyError: 'shown'"),
-        (("CartPole-v1", "CartPol-v1"), "env='CartPol-v1': Environment `CartPol` doesn't exist"),
+        (("CartPole-v1", "CartPol-v1"), "(Environment `CartPol` doesn't exist"),
         (("    return", "    assert condition != 'hidden'\n    return"), "'hidden') raised AssertionError"),
     ],
 )
@@ -85,6 +86,17 @@ def test_the_function_is_tried_for_each_condition(
     with pytest.raises(StudySessionError) as failed:
         check_study(tmp_path / "study.yaml")
     assert said in str(failed.value)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole", "gymnasium.envs.classic_control:CartPole-v1"])
+def test_what_gymnasium_makes_is_an_environment(env_id: str) -> None:
+    check_registered(env_id)
+
+
+@pytest.mark.parametrize("env_id", ["CartPol", "no_such_module:CartPole-v1", "CartPole-v99"])
+def test_what_gymnasium_cannot_make_is_none(env_id: str) -> None:
+    with pytest.raises(UnknownEnvironmentError, match=env_id):
+        check_registered(env_id)
 
 
 def test_a_served_study_ends_by_sigterm_where_a_script_began_it(tmp_path: Path) -> None:
