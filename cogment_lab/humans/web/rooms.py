@@ -51,8 +51,7 @@ class Rooms:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        for room in self._rooms.values():
-            await room.close()
+        await asyncio.gather(*(room.close() for room in self._rooms.values()))  # seats may come meanwhile
         await asyncio.to_thread(self._encoders.shutdown, True, cancel_futures=True)
 
     def find(self, name: str) -> Room | None:

@@ -71,8 +71,10 @@ async def _serve(server: uvicorn.Server, app: FastAPI, listener: socket.socket) 
         deadline = loop.time() + _WATCH_SECONDS
         while not told and process_exists(parent) and loop.time() < deadline:
             await asyncio.sleep(_DYING_SECONDS)  # one that is killed closes its files first
-        await app.state.rooms.close()  # uvicorn would cut everybody off without the last word
-        server.should_exit = True
+        try:
+            await app.state.rooms.close()  # uvicorn would cut everybody off without the last word
+        finally:
+            server.should_exit = True
 
     watcher = loop.create_task(watch())
     await server.serve(sockets=[listener])
