@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -12,6 +14,9 @@ from cogment_lab.errors import ConfigurationError, SeatError
 from cogment_lab.humans import WebUI
 from cogment_lab.humans.web.guard import Guard
 from cogment_lab.humans.web.page_config import PageConfig
+from cogment_lab.humans.web.room import Room
+from cogment_lab.humans.web.rooms import Rooms
+from cogment_lab.humans.web.viewer import Viewer
 from cogment_lab.testing import SeatClient
 
 
@@ -112,6 +117,46 @@ def test_a_body_that_does_not_say_its_length_is_limited_too() -> None:
 def test_each_answer_carries_the_headers_that_it_lacks() -> None:
     assert answers(None)[1] == {"cache-control": "max-age=1", "x-a": "b"}
     assert answers(None, headers=[(b"origin", b"http://evil.example")])[0] == 403
+
+
+def test_half_a_character_said_to_the_experimenter_leaves_the_lobby_readable(page: WebUI, loop: Any) -> None:
+    with SeatClient(page, "stage") as person:
+        person.send(type="note", to="experimenter", text="hm \ud800", trial="\udfff")
+        person.wait_until(lambda: bool(lobby_messages(page)), "the message")
+    assert lobby_messages(page)[0] | {"text": "hm ?", "trial": "?"} == lobby_messages(page)[0]
+
+
+def lobby_messages(page: WebUI) -> Any:
+    return httpx.get(f"{base(page)}/api/lobby", headers=bearer(page.token)).json()["messages"]
+
+
+def test_a_tab_that_drives_again_may_hold_the_same_key(tmp_path: Path) -> None:
+    room = Room(tmp_path, "stage", "teacher", Mock())
+    first, second = (Viewer(Mock(), room, client=client, may_act=True) for client in "ab")
+    room.enter(first)
+    room.enter(second)
+    for driver in (second, first):
+        first._hearing.hear('{"type": "keys", "held": ["KeyA"]}')
+        room.move_to(driver)
+    first._hearing.hear('{"type": "keys", "held": ["KeyA"]}')
+    assert [each["k"] for each in room.memory.take()] == ["keys", "left", "left", "keys"]
+    room.memory.close()
+
+
+def test_a_seat_that_comes_while_the_server_ends_keeps_it_from_nothing(tmp_path: Path) -> None:
+    rooms = Rooms(tmp_path)
+
+    class Closing:
+        closed = 0
+
+        async def close(self) -> None:
+            rooms._rooms["late"] = Mock()
+            await asyncio.sleep(0)
+            Closing.closed += 1
+
+    rooms._rooms.update(a=Closing(), b=Closing())  # type: ignore[dict-item]
+    asyncio.run(rooms.close())
+    assert Closing.closed == 2
 
 
 def test_a_thousand_messages_a_second_close_that_connection_and_no_other(page: WebUI, loop: Any) -> None:

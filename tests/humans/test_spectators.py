@@ -253,6 +253,9 @@ def test_spectators_share_what_the_server_can_send(tmp_path: Path) -> None:
         def greet(self) -> None:
             return
 
+        def sit_down(self) -> None:
+            return
+
         @property
         def frame_rate(self) -> int:
             return round(self.fps)

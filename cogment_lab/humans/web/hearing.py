@@ -59,6 +59,11 @@ class Hearing:
         except (KeyError, TypeError, ValueError, OverflowError):
             return
 
+    def sit_down(self) -> None:
+        """Begin to drive: the trial holds nothing, whatever this tab said when it drove before."""
+        self._held = []
+        self._controls = False
+
     def let_go(self) -> None:
         """Release what a tab holds that has fallen silent."""
         if self._held:
@@ -124,10 +129,10 @@ class Hearing:
             self._room.post({"k": "feedback", "value": value, **self._moment(message)})
 
     def _on_note(self, message: dict[str, Any]) -> None:
-        text = " ".join(str(message["text"]).split())
+        text = _whole(" ".join(str(message["text"]).split()))
         if text and self._may("note"):
             cut = text[:_LONGEST_NOTE]
-            while len(json.dumps(cut, ensure_ascii=False).encode("utf-8", "replace")) > _LONGEST_NOTE:
+            while len(json.dumps(cut, ensure_ascii=False).encode()) > _LONGEST_NOTE:
                 cut = cut[:-16]
             to = "experimenter" if message.get("to") == "experimenter" else "record"
             self._room.post({"k": "note", "text": cut, "to": to, **self._moment(message)})
@@ -195,7 +200,12 @@ class Hearing:
 def _trial(message: dict[str, Any]) -> str | None:
     """Return the id of the trial that the tab saw, ``None`` where it does not say."""
     trial = message.get("trial")
-    return trial[:64] if isinstance(trial, str) else None
+    return _whole(trial[:64]) if isinstance(trial, str) else None
+
+
+def _whole(text: str) -> str:
+    """Return a text that UTF-8 can say: JSON may hold half a surrogate pair, which no answer holds."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _number(message: dict[str, Any]) -> int:

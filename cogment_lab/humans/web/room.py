@@ -142,6 +142,8 @@ class Room:
         self.driver = viewer
         self._inputs.clear()
         self._driver_input = 0
+        if viewer is not None:
+            viewer.sit_down()
         for each in self.viewers:
             each.greet()
 

@@ -129,6 +129,10 @@ class Viewer:
         """Look again whether there is something to send."""
         self._changed.set()
 
+    def sit_down(self) -> None:
+        """Begin to drive."""
+        self._hearing.sit_down()
+
     def greet(self) -> None:
         """Say (again) who drives, and with which keys."""
         self._greeting = True
