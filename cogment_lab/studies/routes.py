@@ -24,6 +24,7 @@ from cogment_lab.studies.withdrawal import Departures
 __all__ = ["make_router"]
 
 _SITE = Path(__file__).parent / "site"
+_STORAGE = Path(__file__).parent.parent / "humans" / "web" / "site" / "storage.js"  # as at the seats
 _LONGEST_ID = 200
 _LONGEST_ANSWERS = 64 * 1024
 _SUBMITTED = frozenset({"consent", "preflight", "instructions", "questionnaire"})
@@ -157,6 +158,10 @@ def make_router(
             return JSONResponse({"error": "there is nothing to leave now", "state": describe(person)}, 409)
         await departures.leave(person, delete=wish.delete)
         return JSONResponse(describe(await who(authorization)))
+
+    @router.get("/study/site/storage.js")
+    async def storage() -> FileResponse:
+        return FileResponse(_STORAGE)
 
     router.mount("/study/site", StaticFiles(directory=_SITE), name="study-site")
     return router

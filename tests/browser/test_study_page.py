@@ -103,6 +103,15 @@ def walk_to_trials(page: Page, server: StudyServer, who: str = "anna") -> None:
     page.wait_for_selector("#begin")
 
 
+def test_a_study_works_where_a_browser_keeps_nothing(page: Page, serve: Callable[..., StudyServer]) -> None:
+    page.add_init_script(path=Path(__file__).parent / "no_storage.js")
+    walk_to_trials(page, serve())
+    page.click("#begin")
+    seat = page.frame_locator("iframe")
+    seat.get_by_role("button", name="Begin").click(timeout=DEADLINE)
+    expect(page.locator(".progress")).to_have_text("Trial 1 of 2", timeout=DEADLINE)
+
+
 def test_a_person_goes_all_the_way(page: Page, serve: Callable[..., StudyServer]) -> None:
     server = serve()
     walk_to_trials(page, server)

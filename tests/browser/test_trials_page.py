@@ -13,6 +13,7 @@ from cogment_lab.humans import SimulatedHuman, WebUI
 
 pytestmark = pytest.mark.browser
 DEADLINE_MS = 40_000
+NO_STORAGE = Path(__file__).parent / "no_storage.js"
 
 
 @pytest.fixture
@@ -46,6 +47,20 @@ def ui(store: Path) -> Iterator[WebUI]:
 
 def address(ui: WebUI, path: str) -> str:
     return f"http://127.0.0.1:{ui.port}/{path}{'&' if '?' in path else '?'}token={ui.token}"
+
+
+def test_trials_are_shown_where_a_browser_keeps_nothing(page: Page, ui: WebUI) -> None:
+    page.add_init_script(path=NO_STORAGE)
+    page.goto(address(ui, "trials"))
+    page.locator("#search").fill("CartPole")
+    page.wait_for_url("**search=CartPole**")
+    page.reload()
+    page.locator("#rows a").first.click()
+    expect(page.locator("#name")).to_be_visible(timeout=DEADLINE_MS)
+    page.locator("#home").click()
+    expect(page.locator("#rows tr")).to_have_count(2)
+    page.get_by_role("link", name="Compare").click()
+    expect(page.locator("#state")).to_contain_text("Nobody has asked", timeout=DEADLINE_MS)
 
 
 def test_a_trial_is_found_looked_at_and_labelled(page: Page, ui: WebUI) -> None:

@@ -1,5 +1,7 @@
 // What the page asks its server. The token stays with the tab and travels in a header, never in an address.
 
+import { tab } from "./storage.js";
+
 const TOKEN = "cogment-study-token";
 const EXTERNAL = "cogment-study-id";
 
@@ -19,7 +21,7 @@ export class Refused extends Error {
 export class Unreachable extends Error {}
 
 async function ask(path, { method = "GET", body = undefined } = {}) {
-  const headers = { Authorization: `Bearer ${sessionStorage.getItem(TOKEN) ?? ""}` };
+  const headers = { Authorization: `Bearer ${tab.getItem(TOKEN) ?? ""}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(`./study/api/${path}`, { method, headers, body: body && JSON.stringify(body) }).catch(() => null);
   if (!answer || answer.status >= 500) throw new Unreachable("Nobody answers.");
@@ -33,23 +35,23 @@ export async function enter() {
   const query = new URLSearchParams(location.search);
   const id = query.get("id");
   if (id) {
-    sessionStorage.setItem(EXTERNAL, id);
-    sessionStorage.removeItem(TOKEN);
+    tab.setItem(EXTERNAL, id);
+    tab.removeItem(TOKEN);
     query.delete("id");
     history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
   }
-  if (!sessionStorage.getItem(TOKEN)) await join();
+  if (!tab.getItem(TOKEN)) await join();
 }
 
 /** Get a token: as who the link says, or as somebody new. */
 export async function join() {
-  const id = sessionStorage.getItem(EXTERNAL);
+  const id = tab.getItem(EXTERNAL);
   const { token } = await ask("join", { method: "POST", body: id ? { id } : {} });
-  sessionStorage.setItem(TOKEN, token);
+  tab.setItem(TOKEN, token);
 }
 
 /** Whether whoever sits here can come back by themselves. */
-export const canRejoin = () => Boolean(sessionStorage.getItem(EXTERNAL));
+export const canRejoin = () => Boolean(tab.getItem(EXTERNAL));
 
 /** @param {number} idle seconds since the person last did something */
 export const getState = (idle) => ask(`state?idle=${idle.toFixed(1)}`);

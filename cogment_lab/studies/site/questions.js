@@ -1,12 +1,13 @@
 // The questionnaire: answers survive a reload, and what is wrong is said beside its question.
 
 import { button, card, make } from "./dom.js";
+import { tab } from "./storage.js";
 
 const DRAFT = "cogment-study-draft";
 
 function readDraft(participant) {
   try {
-    const draft = JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}");
+    const draft = JSON.parse(tab.getItem(DRAFT) ?? "{}");
     return draft.participant === participant ? draft.answers : {};
   } catch {
     return {};
@@ -14,7 +15,7 @@ function readDraft(participant) {
 }
 
 /** Forget what was typed: it is with the server now. */
-export const clearDraft = () => sessionStorage.removeItem(DRAFT);
+export const clearDraft = () => tab.removeItem(DRAFT);
 
 /**
  * @param {string} participant
@@ -25,7 +26,7 @@ export function questionnairePage(participant, questions, send) {
   const answers = readDraft(participant);
   const keep = (key, value) => {
     answers[key] = value;
-    sessionStorage.setItem(DRAFT, JSON.stringify({ participant, answers }));
+    tab.setItem(DRAFT, JSON.stringify({ participant, answers }));
     fields.get(key).complain("");
   };
   const fields = new Map(questions.map((question) => [question.key, field(question, answers[question.key], (value) => keep(question.key, value))]));

@@ -1,6 +1,7 @@
 // The trials: a place in line, the seat in a frame, and what to do when it ended too early.
 
 import { button, card, make } from "./dom.js";
+import { outlivesReload, tab } from "./storage.js";
 
 const SEAT_TOKEN = "cogment-token"; // where the seat's page, in a frame of this tab, looks for it
 const ENDED = {
@@ -47,12 +48,13 @@ export class SeatFrame {
   /** @param {{seat: string, token: string}} session @param {() => void} touched the person did something there */
   constructor(session, touched) {
     this.seat = session.seat;
-    sessionStorage.setItem(SEAT_TOKEN, session.token); // of the same origin and tab, so the frame finds it there
+    tab.setItem(SEAT_TOKEN, session.token); // of the same origin and tab, so the frame finds it there
+    const token = outlivesReload ? "" : `&token=${encodeURIComponent(session.token)}`; // unless nothing is kept
     this.progress = make("p", { className: "progress", role: "status" });
     this.bar = make("progress", { max: 1, value: 0, "aria-label": "Trials done" });
     const help = button("?", () => this.help(), { className: "icon", title: "Help", "aria-label": "Help: how to do this trial" });
     this.warning = make("p", { className: "still", role: "alert", hidden: true });
-    this.frame = make("iframe", { title: "The trial", src: `./seat/?seat=${encodeURIComponent(session.seat)}` });
+    this.frame = make("iframe", { title: "The trial", src: `./seat/?seat=${encodeURIComponent(session.seat)}${token}` });
     this.frame.addEventListener("load", () => this.dress(touched));
     this.element = make("section", { className: "stage" }, make("div", { className: "row" }, this.progress, this.bar, help), this.warning, this.frame);
   }
@@ -89,6 +91,6 @@ export class SeatFrame {
   }
 
   close() {
-    sessionStorage.removeItem(SEAT_TOKEN);
+    tab.removeItem(SEAT_TOKEN);
   }
 }

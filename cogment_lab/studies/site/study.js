@@ -6,6 +6,7 @@ import { askToLeave, isGone, leftPage } from "./leaving.js";
 import { preflightPage } from "./preflight.js";
 import { clearDraft, questionnairePage } from "./questions.js";
 import { SeatFrame, doorPage } from "./session.js";
+import { browser, tab } from "./storage.js";
 
 const PLAYING_MS = 500;
 const RESTING_MS = 5000;
@@ -184,7 +185,7 @@ function strangers() {
   seat = null;
   $("leave").hidden = true;
   const come = button("Continue here", async () => {
-    sessionStorage.removeItem("cogment-study-token");
+    tab.removeItem("cogment-study-token");
     shown = "";
     await follow(true);
   }, { className: "strong" });
@@ -237,11 +238,11 @@ async function watch() {
 // --- the rest of the page ---
 
 const dress = (theme) => { document.documentElement.dataset.theme = theme; };
-dress(localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+dress(browser.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
 $("theme").addEventListener("click", () => {
   const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   dress(next);
-  localStorage.setItem("cogment-theme", next);
+  browser.setItem("cogment-theme", next);
   const inside = seat?.frame.contentDocument?.documentElement;
   if (inside) inside.dataset.theme = next;
 });

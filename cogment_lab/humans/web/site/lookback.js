@@ -1,31 +1,28 @@
 // What the trials page and the comparison page share. Text from elsewhere is only ever textContent.
 import { Clip } from "./clip.js";
+import { address, readLink } from "./entry.js";
+import { browser } from "./storage.js";
 
 /** @param {string} id @returns {any} an element of the page, of the kind that its HTML says */
 export const $ = (id) => document.getElementById(id);
 /** @param {string} selector @returns {any[]} */
 export const all = (selector) => [...document.querySelectorAll(selector)];
 
-const query = new URLSearchParams(location.search);
-if (query.get("token")) {
-  sessionStorage.setItem("cogment-token", query.get("token"));
-  query.delete("token"); // the token stays with the tab, not in the address bar
-  history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
-}
-const token = sessionStorage.getItem("cogment-token") ?? "";
-let theme = localStorage.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+const { token } = readLink();
+let theme = browser.getItem("cogment-theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
 document.documentElement.dataset.theme = theme;
 
-/** Theme and name are remembered by the browser, as on every page. */
+/** Theme and name are remembered by the browser, as on every page; links lead on with the token. */
 export function setUpHeader(onTheme = () => {}) {
+  for (const link of all("header a[href]")) link.href = address(link.getAttribute("href"));
   $("theme").addEventListener("click", () => {
     theme = theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = theme;
-    localStorage.setItem("cogment-theme", theme);
+    browser.setItem("cogment-theme", theme);
     onTheme();
   });
-  $("person").value = localStorage.getItem("cogment-person") ?? "";
-  $("person").addEventListener("input", () => localStorage.setItem("cogment-person", $("person").value.trim()));
+  $("person").value = browser.getItem("cogment-person") ?? "";
+  $("person").addEventListener("input", () => browser.setItem("cogment-person", $("person").value.trim()));
 }
 
 export function element(tag, text = "", more = {}) {

@@ -1,5 +1,7 @@
 // The trials page: the list, or one trial where the address names one.
+import { address } from "./entry.js";
 import { $, element, get, say, setUpHeader } from "./lookback.js";
+import { tab } from "./storage.js";
 import { openTrial } from "./trial.js";
 
 const COLUMNS = [
@@ -23,11 +25,13 @@ function readAddress() {
   for (const name of FILTERS) if (name !== "env") $(name).value = asked[name];
 }
 
+/** Keep the filter in the address; return it as its query. */
 function writeAddress() {
   const changed = Object.entries(asked).filter(([name, value]) => value !== STANDARD[name]).map(([name, value]) => [name, String(value)]);
-  const query = new URLSearchParams(changed);
-  history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
+  const query = changed.length ? `?${new URLSearchParams(changed)}` : "";
+  history.replaceState(null, "", address(`${location.pathname}${query}`));
   $("reset").hidden = !FILTERS.some((name) => asked[name]);
+  return query;
 }
 
 function sort(key) {
@@ -57,7 +61,7 @@ function heads() {
 
 function row(trial) {
   const made = element("tr");
-  const link = element("a", trial.trial_id, { href: `./trials?trial=${encodeURIComponent(trial.trial_id)}` });
+  const link = element("a", trial.trial_id, { href: address(`./trials?trial=${encodeURIComponent(trial.trial_id)}`) });
   const helped = trial.n_interventions ? `${Math.max(1, Math.round((100 * trial.n_interventions) / trial.n_ticks))} %` : "–";
   const started = new Date(1000 * trial.started);
   const cells = {
@@ -80,8 +84,7 @@ async function refresh() {
   if (mine !== newest) return; // the filter has changed since
   if (found.page >= found.pages && found.page > 0) return set({ page: 0 }); // trials were deleted
   say("");
-  writeAddress();
-  sessionStorage.setItem(LIST, JSON.stringify({ query: location.search, ids: found.ids }));
+  tab.setItem(LIST, JSON.stringify({ query: writeAddress(), ids: found.ids }));
   $("heads").replaceChildren(...heads());
   $("rows").replaceChildren(...found.trials.map(row));
   $("nothing").hidden = found.trials.length > 0;
@@ -125,14 +128,14 @@ function showList() {
 
 /** The way back to the list as it was, and to the trials beside this one in it. */
 function showNeighbours(trial) {
-  const { query = "", ids = [] } = JSON.parse(sessionStorage.getItem(LIST) ?? "{}");
-  $("home").href = `./trials${query}`;
+  const { query = "", ids = [] } = JSON.parse(tab.getItem(LIST) ?? "{}");
+  $("home").href = address(`./trials${query}`);
   const here = ids.indexOf(trial);
   if (here < 0) return;
   $("neighbours").hidden = false;
   for (const [id, key, other] of [["previous", "k", ids[here - 1]], ["next", "j", ids[here + 1]]]) {
     if (!other) continue;
-    $(id).href = `./trials?trial=${encodeURIComponent(other)}`;
+    $(id).href = address(`./trials?trial=${encodeURIComponent(other)}`);
     addEventListener("keydown", (event) => {
       const isTyping = /** @type {Element} */ (event.target).closest("input, select, textarea");
       if (event.key === key && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) location.assign($(id).href);
