@@ -212,9 +212,11 @@ class Cogment:
         token = secrets.token_urlsafe(18)
         app_port = app_port or free_port()
         arguments = (app_port, cogment_port, _key_actions(actions), fps, page, token)
-        self.web_ui_url = f"http://127.0.0.1:{app_port}/?token={token}"
-        note = f"play at {self.web_ui_url}"
-        return self._start_process("web_ui", serve_web_ui, arguments, log_file, self.actor_ports, note)
+        url = f"http://127.0.0.1:{app_port}/?token={token}"
+        note = f"play at {url}"
+        started = self._start_process("web_ui", serve_web_ui, arguments, log_file, self.actor_ports, note)
+        self.web_ui_url = url  # not where one is served already
+        return started
 
     def run_gradio_ui(
         self, gradio_app_fn: Callable[..., None], cogment_port: int = 8998, log_file: str | None = None

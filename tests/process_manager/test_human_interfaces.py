@@ -97,6 +97,17 @@ def test_an_own_page_gets_frames_and_its_keys_are_actions(capsys: pytest.Capture
     run(work)
 
 
+def test_a_second_page_is_refused_and_the_first_ones_link_stays() -> None:
+    async def work(cog: Cogment) -> None:
+        await own(cog)
+        link = cog.web_ui_url
+        with pytest.raises(ConfigurationError):
+            cog.run_web_ui(app_port=0, cogment_port=0)
+        assert cog.web_ui_url == link
+
+    run(work)
+
+
 def test_an_own_page_is_for_those_with_its_link_and_no_foreign_pages() -> None:
     async def work(cog: Cogment) -> None:
         await own(cog)
