@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from cogment_lab.cli.counting import counted
 from cogment_lab.integrations.gymnasium.collect import collect
 from cogment_lab.integrations.gymnasium.recording import default_store_path
 from cogment_lab.integrations.gymnasium.registration import check_registered, inner_id
@@ -45,7 +46,7 @@ def run_collect(
             _collect_from_a_person(env_id, path, port, headless, console, trials=trials, seed=seed, tell=tell)
     except KeyboardInterrupt:
         interrupted = True
-    what = f"stopped: {kept} of {trials} trials kept" if interrupted else f"{kept} trials"
+    what = f"stopped: {kept} of {counted(trials, 'trial')} kept" if interrupted else counted(kept, "trial")
     # In one line, however narrow the terminal: it is there to be copied.
     console.print(
         escape(f"{what} in {path}; look at them with: cogmentlab trials ls {shlex.quote(str(path))}"),

@@ -59,10 +59,11 @@ def trials_rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete trials for good."""
+    from cogment_lab.cli.counting import counted
     from cogment_lab.cli.trials import remove_trials
 
     if not yes:
-        typer.confirm(f"Delete {len(trials)} trial(s) from {file} for good?", abort=True)
+        typer.confirm(f"Delete {counted(len(trials), 'trial')} from {file} for good?", abort=True)
     remove_trials(file, trials)
 
 

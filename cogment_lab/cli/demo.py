@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 import time
 import webbrowser
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cogment_lab.cli.counting import counted
 from cogment_lab.errors import ConfigurationError, MissingExtraError
 from cogment_lab.integrations.gymnasium.collect import collect
 from cogment_lab.integrations.gymnasium.environment import TrialEnv
@@ -141,8 +143,8 @@ def _teacher(
 
 
 def _stay(ui: Any, console: Console) -> None:
-    """Keep the page for those who look at it: it leads to the trials."""
-    if ui.is_joined or not any(seat["viewers"] for seat in ui.seats()):
+    """Keep the page for those who look at it: it leads to the trials. An error is told at once instead."""
+    if sys.exception() is not None or ui.is_joined or not any(seat["viewers"] for seat in ui.seats()):
         return
     console.print("The page stays open, with its trials; Ctrl-C ends it.", highlight=False)
     with contextlib.suppress(KeyboardInterrupt):
@@ -161,7 +163,8 @@ def _demonstrate(model: Any, env_id: str, path: Path, seed: int | None, console:
     with TrialStore(path) as store:
         transitions = model.add_demonstrations(store, trial_ids=kept)
     console.print(
-        f"demos       {len(kept)} scripted demonstrations, {transitions} transitions, to start with",
+        f"demos       {counted(len(kept), 'scripted demonstration')}, {counted(transitions, 'transition')}, "
+        "to start with",
         highlight=False,
     )
 
@@ -186,7 +189,7 @@ def _print_summary(console: Console, env: TrialEnv, seconds: float, interrupted:
     table.add_row("takeovers", str(trial.all_takeovers))
     table.add_row("intervention rate", f"{trial.all_helped_ticks / max(trial.all_ticks, 1):.1%}")
     mean = f"{sum(last) / len(last):.1f}" if last else "none ended"
-    table.add_row(f"mean return of the last {len(last)} trials", mean)
+    table.add_row(f"mean return of the last {counted(len(last), 'trial')}", mean)
     console.print(table)
     look = f"look at the trials with: cogmentlab trials ls {shlex.quote(str(path))}"
     console.print(escape(look), highlight=False, soft_wrap=True)  # in one line, to be copied

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from cogment_lab.cli.counting import counted
 from cogment_lab.cli.trials import open_existing
 from cogment_lab.errors import ConfigurationError, StoreFullError
 from cogment_lab.integrations.exchange import find_agents
@@ -98,13 +99,13 @@ def _write(
         else:
             datasets = {agent: to_minari(store, name, agent=agent, **metadata, **chosen)}
         return [
-            f"wrote {each.id}: {each.total_episodes} episodes, {each.total_steps} steps"
+            f"wrote {each.id}: {counted(each.total_episodes, 'episode')}, {counted(each.total_steps, 'step')}"
             for each in datasets.values()
         ]
     from cogment_lab.integrations.npz import to_npz
     from cogment_lab.integrations.tables import to_csv, to_parquet
 
-    writers = {"npz": (to_npz, "trials"), "csv": (to_csv, "steps"), "parquet": (to_parquet, "steps")}
+    writers = {"npz": (to_npz, "trial"), "csv": (to_csv, "step"), "parquet": (to_parquet, "step")}
     write, unit = writers[kind]
     path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
     agents = [agent] if agent is not None else find_agents(store, env=chosen.get("env"))
@@ -114,7 +115,7 @@ def _write(
             where = path if len(agents) == 1 else path.with_stem(f"{path.stem}-{each}")
             count = write(store.query(agent=each, **chosen), where)
             unless_complete.callback(where.unlink, missing_ok=True)
-            said.append(f"wrote {where}: {count} {unit}")
+            said.append(f"wrote {where}: {counted(count, unit)}")
         unless_complete.pop_all()
     return said
 
@@ -182,8 +183,8 @@ def import_trials(sources: Sequence[str], file: Path) -> None:
                 found = from_minari(datasets, store)
         except StoreFullError as error:
             there = sum(1 for _ in store.trials(state="ENDED"))
-            raise StoreFullError(f"{error}. {file} has {there} complete trials now") from error
-    _say(f"recorded {len(found)} trials in {file}")
+            raise StoreFullError(f"{error}. {file} has {counted(there, 'complete trial')} now") from error
+    _say(f"recorded {counted(len(found), 'trial')} in {file}")
 
 
 def _busy(text: str) -> contextlib.AbstractContextManager[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from cogment_lab.cli.counting import counted
 from cogment_lab.cli.trials import open_existing
 from cogment_lab.errors import ConfigurationError
 
@@ -61,15 +62,15 @@ def replay_trial(
             from cogment_lab.integrations.video import write_video
 
             written = write_video(frames(store), video, fps)
-            console.print(f"wrote {video}: {written} frames", highlight=False, soft_wrap=True)
+            console.print(f"wrote {video}: {counted(written, 'frame')}", highlight=False, soft_wrap=True)
         else:
             pictures = sum(1 for _ in frames(store))
             if pictures:
-                console.print(f"rendered {pictures} frames", highlight=False)
+                console.print(f"rendered {counted(pictures, 'frame')}", highlight=False)
     if found:
         console.print(f"diverged: {found[0]}", highlight=False, markup=False, soft_wrap=True)
         return 1
-    console.print(f"the same again: {count} ticks", highlight=False)
+    console.print(f"the same again: {counted(count, 'tick')}", highlight=False)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cogment_lab.cli.counting import counted
 from cogment_lab.cli.trials import open_existing
 from cogment_lab.errors import UnknownParticipantError
 from cogment_lab.studies.definition import read_study
@@ -36,7 +37,9 @@ def check_study(file: Path) -> None:
     table.add_row("trials", f"{study.practice} for practice, {study.trials} that count")
     table.add_row("conditions", ", ".join(study.conditions))
     table.add_row("questions", ", ".join(question.key for question in study.questionnaire) or "none")
-    table.add_row("at once", f"{study.max_sessions} people; idle after {study.idle_timeout:g} s")
+    table.add_row(
+        "at once", f"{counted(study.max_sessions, 'person', 'people')}; idle after {study.idle_timeout:g} s"
+    )
     for condition, session in sessions.items():
         name = "session" if len(sessions) == 1 else f"session: {condition}"
         table.add_row(name, f"{session.role} of {_name(session.env)}")
@@ -65,7 +68,10 @@ def show_progress(file: Path, store: Path) -> None:
     console.print(table)
     waiting = Counter(person.step for person in people if person.status == "active")
     steps = ", ".join(f"{waiting[step]} at {step}" for step in study.steps if waiting[step])
-    console.print(f"{len(people)} people; of the active ones {steps or 'nobody is left'}", highlight=False)
+    console.print(
+        f"{counted(len(people), 'person', 'people')}; of the active ones {steps or 'nobody is left'}",
+        highlight=False,
+    )
 
 
 def export_data(file: Path, store: Path, folder: Path) -> None:
@@ -99,7 +105,8 @@ def forget_participant(store: Path, name: str) -> None:
     if not (found.trials or found.events or found.labels or found.answers):
         raise UnknownParticipantError(f"{store} holds nothing of {name!r}")
     Console().print(
-        f"removed {len(found.trials)} trials, {found.responses} answers, {found.events} events, "
-        f"{found.labels} labels and {found.answers} comparisons; delete what you exported before as well",
+        f"removed {counted(len(found.trials), 'trial')}, {counted(found.responses, 'answer')}, "
+        f"{counted(found.events, 'event')}, {counted(found.labels, 'label')} and "
+        f"{counted(found.answers, 'comparison')}; delete what you exported before as well",
         highlight=False,
     )

@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from cogment_lab.cli.counting import counted
 from cogment_lab.errors import StoreError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def list_trials(file: Path, *, env_id: str | None, state: str | None, limit: int
             print(json.dumps(_as_json(info)))
         return
     table = Table(
-        title=f"{file}: {stats.trials} trials, {stats.ticks} ticks, {stats.bytes / 1e6:.1f} MB", box=SIMPLE
+        title=f"{file}: {counted(stats.trials, 'trial')}, {counted(stats.ticks, 'tick')}, "
+        f"{stats.bytes / 1e6:.1f} MB",
+        box=SIMPLE,
     )
     table.add_column("trial", no_wrap=True, min_width=max((len(info.trial_id) for info in found), default=0))
     for name in ("environment", "ended by"):
@@ -93,7 +96,7 @@ def remove_trials(file: Path, trial_ids: list[str]) -> None:
         for trial_id in trial_ids:
             store.info(trial_id)
         store.delete(trial_ids)
-    Console().print(f"deleted {len(trial_ids)} trial(s)")
+    Console().print(f"deleted {counted(len(trial_ids), 'trial')}")
 
 
 def _band(data: TrialData) -> str:

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 import cogment_lab
-from cogment_lab.cli import doctor, trials
+from cogment_lab.cli import demo, doctor, trials
+from cogment_lab.cli.counting import counted
 from cogment_lab.cli.main import main
 from cogment_lab.cli.packages import CORE
 from cogment_lab.humans.scripted import scripted_policy
@@ -200,3 +203,20 @@ def test_what_a_disk_refuses_is_one_line(
         main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"{os.strerror(number)}: some/file\n"
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 people"), (1, "1 person"), (2, "2 people")])
+def test_one_thing_is_counted_in_the_singular(number: int, said: str) -> None:
+    assert counted(number, "person", "people") == said
+
+
+def test_an_error_of_the_demo_is_told_at_once_though_somebody_looks_at_the_page() -> None:
+    ui = Mock(is_joined=False)
+    ui.seats.return_value = [{"viewers": 1}]
+    ui.is_running.side_effect = [True, False]
+    with pytest.raises(RuntimeError, match="no memory"), ExitStack() as stack:
+        stack.callback(demo._stay, ui, Mock())
+        raise RuntimeError("no memory")
+    ui.is_running.assert_not_called()
+    demo._stay(ui, Mock())
+    assert ui.is_running.call_count == 2
