@@ -30,11 +30,13 @@ from cogment_lab.errors import InvalidActionError, PortInUseError
 from cogment_lab.humans.web.actions import parse_action
 from cogment_lab.humans.web.guard import Guard
 from cogment_lab.humans.web.page_config import PageConfig
+from cogment_lab.humans.web.story import as_text
 
 __all__ = ["plain", "serve_page"]
 
 _LOG = logging.getLogger("cogment_lab.humans")
 _LARGEST_MESSAGE = 64 * 1024
+_LOOK_SECONDS = 0.5
 _HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 _NO_LINK = (
     "<!doctype html><title>Ask for a new link</title><h1>Ask for a new link</h1>"
@@ -98,7 +100,7 @@ class _Pages:
         if not self._readers:
             return
         image = None if frame is None else _data_url(frame)
-        message = json.dumps({"observation": plain(observation), "image": image})
+        message = as_text({"observation": plain(observation), "image": image})
         for reader in self._readers:
             reader.show(message)
 
@@ -127,7 +129,11 @@ class _PageActor(CogmentActor[Any, Any]):
         pages.show(observation, rendered_frame)
         if self._seconds is None:
             pages.heard.clear()
-            await pages.heard.wait()
+            while not pages.heard.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(pages.heard.wait(), _LOOK_SECONDS)
+                if self.actor_session.is_trial_over():
+                    return None
         else:
             now = time.monotonic()
             self._due = max(self._due + self._seconds, now)

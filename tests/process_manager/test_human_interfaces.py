@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -28,6 +29,7 @@ from cogment_lab.errors import (
 )
 from cogment_lab.humans.gradio_actor import serve_gradio_ui
 from cogment_lab.humans.own_page import own_page
+from cogment_lab.humans.page_override import _PageActor, _Pages
 from cogment_lab.humans.player import HumanPlayer, _SessionEnv
 from cogment_lab.store.process import process_exists
 from cogment_lab.testing import SeatClient
@@ -155,6 +157,21 @@ def test_an_own_page_may_let_the_trial_wait_for_each_key() -> None:
             await cog.controller.terminate_trial([trial_id], hard=True)
 
     run(work)
+
+
+def test_an_own_page_is_not_waited_for_when_the_trial_is_over() -> None:
+    actor = _PageActor(_Pages("no-op"), {"no-op": 0}, "no-op", fps=0)
+    actor.actor_session = Mock(is_trial_over=lambda: True)
+    assert asyncio.run(asyncio.wait_for(actor.act(0), 10)) is None
+
+
+def test_an_own_page_can_read_what_is_no_number() -> None:
+    reader = Mock()
+    pages = _Pages("no-op")
+    pages._readers.add(reader)
+    pages.show({"speed": np.array([1.0, np.nan])}, None)
+    (message,) = reader.show.call_args.args
+    assert message == '{"observation":{"speed":[1.0,null]},"image":null}'
 
 
 def test_an_own_page_that_cannot_be_made_says_why(tmp_path: Any) -> None:
