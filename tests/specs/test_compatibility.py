@@ -289,3 +289,16 @@ def read_space(message: Any) -> Space[Any]:
             text = message.text
             return spaces.Text(text.max_length, min_length=text.min_length, charset=text.charset)
     raise AssertionError(message)
+
+
+def test_the_messages_have_the_import_paths_of_0_1_5() -> None:
+    import cogment_lab.generated.cog_settings as settings
+    import cogment_lab.generated.spaces_pb2 as spaces_pb
+    from cogment_lab.generated.data_pb2 import Observation
+
+    from cogment_lab.generated import cog_settings
+    from cogment_lab.specs.generated import data_pb2, spaces_pb2
+
+    assert settings is cog_settings
+    assert spaces_pb is spaces_pb2
+    assert Observation is data_pb2.Observation
