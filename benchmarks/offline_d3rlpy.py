@@ -1,7 +1,7 @@
 """d3rlpy's IQL on the data of ``benchmarks/offline.py``, with the same settings, scores and starts.
 
 d3rlpy requires an older Gymnasium, so that this runs twice: ``export`` where cogment_lab is installed writes
-the ``mixed`` data of an environment as arrays, and ``learn`` in an environment of d3rlpy's own learns from
+the data of an environment (``--data``) as arrays, and ``learn`` in an environment of d3rlpy's own learns from
 them::
 
     python benchmarks/offline_d3rlpy.py export runs/offline/d3rlpy.npz
@@ -24,7 +24,7 @@ import numpy as np
 GAMMA = 0.99
 
 
-def export(path: Path, env_id: str, folder: Path) -> None:
+def export(path: Path, env_id: str, kind: str, folder: Path) -> None:
     """Write the arrays, the scale of rewards that our IQL takes, and the returns that are 0 and 100."""
     from cogment_lab.algorithms.offline_data import read_offline_data
     from cogment_lab.integrations.d3rlpy import mdp_arrays
@@ -32,15 +32,15 @@ def export(path: Path, env_id: str, folder: Path) -> None:
 
     from cogment_lab import TrialStore
 
-    store_path = folder / f"{env_id}-mixed.db"
-    record(env_id, "mixed", store_path)
+    store_path = folder / f"{env_id}-{kind}.db"
+    record(env_id, kind, store_path)
     with TrialStore(store_path) as store:
         arrays = mdp_arrays(store.query(), continuous=True)
         spread = float(np.std(read_offline_data(store).returns_to_go(GAMMA)))
     path.parent.mkdir(parents=True, exist_ok=True)
     returns = player_return(env_id, 1.0), player_return(env_id, 0.0)
     np.savez(path, **arrays, env_id=np.array(env_id), reward_scale=10.0 / spread, returns=np.array(returns))
-    print(f"{path}: {len(arrays['rewards'])} steps of {env_id}")
+    print(f"{path}: {len(arrays['rewards'])} steps of {env_id}, {kind}")
 
 
 def learn(path: Path, steps: int, seeds: int) -> dict[str, object]:
@@ -111,12 +111,13 @@ def main() -> None:
     parser.add_argument("task", choices=("export", "learn"))
     parser.add_argument("arrays", type=Path, help="the .npz")
     parser.add_argument("--env", default="Pendulum-v1")
+    parser.add_argument("--data", default="mixed", choices=("expert", "mixed", "human-like"))
     parser.add_argument("--folder", type=Path, default=Path("runs/offline"), help="of benchmarks/offline.py")
     parser.add_argument("--steps", type=int, default=10_000, help="gradient steps (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="(default %(default)s)")
     args = parser.parse_args()
     if args.task == "export":
-        export(args.arrays, args.env, args.folder)
+        export(args.arrays, args.env, args.data, args.folder)
     else:
         print(json.dumps(learn(args.arrays, args.steps, args.seeds)))
 

@@ -170,6 +170,7 @@ def test_a_second_tab_may_watch_or_move_the_seat(page: Page, browser: Browser, t
     expect(other.locator("#banner")).to_contain_text("Already seated elsewhere")
     other.click("#move-seat")
     expect(page.locator("#banner")).to_contain_text("Already seated elsewhere", timeout=DEADLINE_MS)
+    expect(other.locator("#banner")).not_to_contain_text("Already seated elsewhere", timeout=DEADLINE_MS)
     other.keyboard.down("Space")
     phase(other, "correcting")
     other.close()
