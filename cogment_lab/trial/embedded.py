@@ -107,6 +107,7 @@ class EmbeddedTrial:
         self._keeper = ObservationKeeper()
         self._observation: Any = None
         self._t_shown = 0
+        self._touched: npt.NDArray[np.bool_] | None = None
         self._seeded = False
 
     @property
@@ -342,6 +343,7 @@ class EmbeddedTrial:
             override = teacher.act(self._observation, proposed)
             if override is not None:
                 if self.rules.mix != "replace":
+                    self._touched = override_mask(override)
                     executed = mix_actions(proposed, override, self.rules.mix, self.action_space)
                 else:
                     executed = override
@@ -449,7 +451,7 @@ class EmbeddedTrial:
                 opinions = given if opinions is None else opinions + given
         tick.feedback = opinions
         if tick.decided_by and self.rules.mix != "replace" and tick.decided_by == DecidedBy.TEACHER:
-            tick.info = {**tick.info, "override_mask": override_mask(self._control.previous_override)}
+            tick.info = {**tick.info, "override_mask": self._touched}
         if opinions and self.rules.reward_mixing is not None:
             return mix_rewards(reward, opinions, self.rules.reward_mixing, self.rules.feedback_weight)
         return reward

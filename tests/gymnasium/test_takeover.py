@@ -145,6 +145,27 @@ def test_an_override_may_touch_single_dimensions(mix: Any, override: Any, expect
     np.testing.assert_array_equal(info["proposed_action"], np.float32([0.5, 0.5]))
 
 
+@pytest.mark.parametrize(
+    ("mix", "executed"), [("touched", [[0.5, 0.9], [-0.7, -0.5]]), ("add", [[0.5, 0.4], [-0.2, -0.5]])]
+)
+def test_the_mask_of_an_override_says_which_dimensions_were_touched(mix: Any, executed: Any) -> None:
+    overrides = iter(np.array([[np.nan, 0.9], [-0.7, np.nan]], np.float32))
+    store = cogment_lab.TrialStore(":memory:")
+    env = cogment_lab.make(
+        "LunarLanderContinuous-v3", store=store, teacher=lambda observation: next(overrides), mix=mix
+    )
+    infos = steps(env, [np.array([0.5, -0.5], np.float32)] * 2)
+    store.flush()
+    data = store.load(env.trial_id)["gym"]
+    np.testing.assert_allclose(data.actions, np.float32(executed), rtol=1e-6)
+    for told in (infos, data.infos):
+        np.testing.assert_array_equal(
+            [info["override_mask"] for info in told], [[False, True], [True, False]]
+        )
+    env.close()
+    store.close()
+
+
 def test_a_pause_waits_and_one_step_may_be_asked_for() -> None:
     teacher = Script({1: (Request.PAUSE,), 3: (Request.STEP,), 6: (Request.RESUME,)})
     infos = steps(cogment_lab.make("CartPole-v1", store=None, teacher=teacher), [1, 1, 1])
