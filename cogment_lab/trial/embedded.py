@@ -253,7 +253,7 @@ class EmbeddedTrial:
         if self._record is not None:
             self._record.append(tick)
         info = {
-            **tick.info,
+            **info,
             "tick": number,
             "is_intervention": decided_by != 0,
             "phase": _PHASE_NAMES[tick.phase],

@@ -20,6 +20,8 @@ def add_what_happened(info: dict[str, Any], tick: Tick, requests: tuple[str, ...
     """
     if tick.decided_by:
         info["intervene_action"] = tick.executed_action
+        if "override_mask" in tick.info:
+            info["override_mask"] = tick.info["override_mask"]
         if tick.reaction_ns:
             info["reaction_ms"] = tick.reaction_ns / 1e6
         if tick.decided_by == DecidedBy.FALLBACK:

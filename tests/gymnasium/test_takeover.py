@@ -56,6 +56,16 @@ def test_fixed_info_has_one_structure() -> None:
     assert len({frozenset(info) for info in infos}) == 1
 
 
+def test_fixed_infos_have_no_mask_either() -> None:
+    teacher = Script({1: (Request.TAKE,)}, action=np.float32([0.0, np.nan]))
+    env = cogment_lab.make(
+        "LunarLanderContinuous-v3", store=None, teacher=teacher, mix="touched", info_keys="fixed"
+    )
+    infos = steps(env, [np.float32([0.5, 0.5])] * 2)
+    assert [info["is_intervention"] for info in infos] == [False, True]
+    assert len({frozenset(info) for info in infos}) == 1
+
+
 def test_what_fixed_infos_do_not_tell_can_be_taken_once() -> None:
     teacher = Script({1: (Request.STOP, Request.SAVE), 2: (Request.STOP,)})
     env = cogment_lab.make("CartPole-v1", store=None, teacher=teacher, info_keys="fixed")
