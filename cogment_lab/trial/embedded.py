@@ -100,6 +100,8 @@ class EmbeddedTrial:
         self._attached: tuple[Seat, ...] = ()
         self._present: tuple[Seat, ...] = ()
         self._watchers: tuple[Seat, ...] = ()
+        self._is_paced = rules.pace not in (None, Pace.MAX)
+        self._is_plain = False  # in this trial nobody is asked, and nothing waited for
         self._recorder: Recorder | None = None
         self._record: TickRecorder | None = None
         self._copy = action_copier(env.action_space)
@@ -201,7 +203,8 @@ class EmbeddedTrial:
                 properties=self.properties,
                 user_id=self.rules.user_id,
             )
-        if self._present:
+        self._is_plain = not (self._present or self._is_paced)
+        if not self._is_plain:
             self._control.settle_pace()
             self.tick.number = 0
             for seat in self._present:
@@ -225,11 +228,11 @@ class EmbeddedTrial:
         tick, events = self.tick, self._events
         number = tick.number = events.tick_number
         tick.observation = self._observation
-        if self._present:
-            executed = self._decide(tick, action)
-        else:
+        if self._is_plain:
             tick.proposed_action = tick.executed_action = self._copy(action)
             executed = action
+        else:
+            executed = self._decide(tick, action)
         tick.t_shown = self._t_shown
         tick.t_acted = time.monotonic_ns()
         try:
@@ -420,7 +423,9 @@ class EmbeddedTrial:
         """Wait until a person goes on, asks for one step, leaves, or the pause has lasted long enough."""
         control = self._control
         deadline = time.monotonic() + self.rules.max_pause
-        while self._machine.phase is Phase.PAUSED or (until is not None and control.pace is Pace.STEP):
+        while self._present and (
+            self._machine.phase is Phase.PAUSED or (until is not None and control.pace is Pace.STEP)
+        ):
             for seat in self._present:
                 try:
                     requests = seat.poll(self._observation, proposed)

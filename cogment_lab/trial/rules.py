@@ -17,7 +17,8 @@ class TrialRules:
     """What holds for every trial of an environment.
 
     Attributes:
-        pace: ``None`` follows the seats (``max`` until somebody who can take over is there).
+        pace: Fixed, even where nobody sits; ``None`` follows the seats (``max`` until somebody who can take
+            over is there).
         fps: Ticks per second at pace ``live``; ``None`` follows the environment.
         watch_every: Of how many trials one is paced for those who watch; the others run at ``max``.
         mix: How a teacher's action and the player's make the executed one.

@@ -68,7 +68,9 @@ def make(
         record: ``"full"``; ``"actions"``, everything but observations outside takeovers; ``"interventions"``,
             takeovers only; ``None``. ``"auto"`` is ``"actions"`` for image observations, ``"full"``
             otherwise.
-        pace: Fixes the pace; ``None`` runs at ``max`` until somebody who can take over is there.
+        pace: Fixes the pace, whether or not anybody is there; ``None`` runs at ``max`` until somebody who can
+            take over is there. ``"step"`` waits for a person at each tick, so a player or a teacher has to be
+            ``"web"`` or a seat.
         fps: Ticks per second at pace ``live``; the environment's ``render_fps`` (or 30) by default.
         properties: Stored with each trial, for finding it again.
         watch: ``"sampled"`` paces one trial in ``watch_every`` for those who watch and runs the others at
@@ -111,7 +113,7 @@ def make(
     if process:
         build = functools.partial(ProcessEnv, build)
     rules = TrialRules(
-        pace=_parse_pace(pace),
+        pace=_parse_pace(pace, seating),
         fps=fps,
         watch_every=_parse_watch(watch, watch_every),
         mix=mix,
@@ -181,11 +183,17 @@ def _renders_rgb(env_id: str) -> bool:
     return isinstance(metadata, dict) and "rgb_array" in metadata.get("render_modes", ())
 
 
-def _parse_pace(pace: str | None) -> Pace | None:
+def _parse_pace(pace: str | None, seating: Seating) -> Pace | None:
     try:
-        return None if pace is None else Pace.parse(pace)
+        parsed = None if pace is None else Pace.parse(pace)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    if parsed is Pace.STEP and not seating.may_step:
+        raise ConfigurationError(
+            f"pace={pace!r} waits at each tick until the player or the teacher asks for it, and neither is a "
+            "person: pass teacher='web' (or player='web', or a seat), or another pace"
+        )
+    return parsed
 
 
 def _parse_watch(watch: str, watch_every: int) -> int:

@@ -65,6 +65,16 @@ class Seating:
             for _, occupant in self._occupants()
         )
 
+    @property
+    def may_step(self) -> bool:
+        """Whether somebody who acts could ask for single ticks: at a page, or in a seat that is no script."""
+        from cogment_lab.humans.simulated import SimulatedHuman
+
+        return any(
+            _is_web(each) or (_is_seat(each) and not isinstance(each, SimulatedHuman))
+            for each in (self.player, self.teacher)
+        )
+
     def describe(self) -> dict[str, str]:
         """Return who sits where, for the record."""
         return {role: name_occupant(each) for role, each in self._occupants()}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cogment_lab
-from cogment_lab.errors import EnvironmentCrashedError, InvalidActionError, SeatTakenError
+from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError, SeatTakenError
 from cogment_lab.humans import SimulatedEvaluator, SimulatedHuman
 from cogment_lab.humans.simulated import _QuietSeat
 from cogment_lab.trial.pace import Pace
@@ -194,6 +194,36 @@ def test_a_fixed_pace_is_kept_whatever_seats_ask() -> None:
     env = cogment_lab.make("CartPole-v1", store=None, teacher=teacher, pace="max")
     steps(env, [1])
     assert env.trial.pace is Pace.MAX
+
+
+def test_a_fixed_pace_is_kept_where_nobody_sits(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("cogment_lab.trial.embedded.time.sleep", slept.append)
+    for pace, factor in (("live", 1), ("half", 2), ("quarter", 4)):
+        slept.clear()
+        env = cogment_lab.make("CartPole-v1", store=None, pace=pace, fps=20)
+        steps(env, [0, 1, 0, 1, 0])
+        assert len(slept) >= 4
+        assert slept[-1] > 0.9 * factor / 20
+    slept.clear()
+    for pace in (None, "max"):
+        steps(cogment_lab.make("CartPole-v1", store=None, pace=pace, fps=20), [0, 1, 0])
+    assert not slept
+
+
+@pytest.mark.parametrize("who", [{}, {"teacher": lambda observation: 0}, {"observers": ["web"]}])
+def test_ticks_that_nobody_could_ask_for_are_refused(who: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="teacher='web'"):
+        cogment_lab.make("CartPole-v1", store=None, pace="step", **who)
+
+
+def test_a_trial_waits_for_no_tick_once_nobody_is_left_to_ask_for_it() -> None:
+    class Broken(Script):
+        def poll(self, observation: Any, proposed_action: Any) -> Any:
+            raise RuntimeError("lost my mind")
+
+    env = cogment_lab.make("CartPole-v1", store=None, teacher=Broken({}), pace="step")
+    assert [info["tick"] for info in steps(env, [1, 1])] == [0, 1]
 
 
 def test_observers_change_nothing() -> None:
