@@ -117,6 +117,11 @@ class Control:
             self._pacer.forget()
             self._events.add("pace", {"pace": pace.name.lower(), "seat": asked_by})
 
+    def let_go(self) -> None:
+        """Run at full speed unless the pace is fixed: nobody is left."""
+        self._asked_pace = Pace.MAX
+        self._set_pace("trial")
+
     def end_pause(self) -> None:
         """Go on by itself: nobody ended a pause for so long."""
         self._events.add("pause_timeout", {"seconds": self._rules.max_pause})

@@ -204,7 +204,9 @@ class EmbeddedTrial:
                 user_id=self.rules.user_id,
             )
         self._is_plain = not (self._present or self._is_paced)
-        if not self._is_plain:
+        if self._is_plain:
+            self._tick_alone()
+        else:
             self._control.settle_pace()
             self.tick.number = 0
             for seat in self._present:
@@ -214,6 +216,12 @@ class EmbeddedTrial:
                     self._bury(seat)
         self._t_shown = time.monotonic_ns()
         return observation, {**info, "trial_id": self.trial_id}
+
+    def _tick_alone(self) -> None:
+        """Forget what seats that failed since have left in the tick: no step of this trial will."""
+        tick = self.tick
+        tick.decided_by, tick.phase = DecidedBy.PLAYER, Phase.AUTONOMOUS
+        tick.feedback, tick.reaction_ns = None, 0
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Run one tick: the player proposes, the teacher may override, the environment steps.
@@ -396,6 +404,8 @@ class EmbeddedTrial:
         self._watchers = tuple(other for other in self._watchers if other is not seat)
         self._events.add("seat_failed", {"seat": seat.name})
         self._control.obey((Request.LOST,), seat, self._seats)
+        if not self._present:
+            self._control.let_go()
         if seat is self._seats.teacher:
             self._seats = replace(self._seats, teacher=None)
         elif seat is self._seats.player:

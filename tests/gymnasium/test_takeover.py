@@ -138,6 +138,21 @@ def test_a_teacher_that_raises_degrades_to_the_agent(caplog: pytest.LogCaptureFi
     assert len(caplog.records) == 1 and "lost my mind" in caplog.text
 
 
+@pytest.mark.parametrize("call", ["watch", "end"])
+def test_nothing_is_left_of_a_teacher_that_raised_while_in_control(call: str) -> None:
+    class Broken(Script):
+        def lose(self, told: Any) -> None:
+            raise RuntimeError("lost my mind")
+
+    teacher = Broken({0: (Request.TAKE, Pace.LIVE)}, action=0)
+    setattr(teacher, call, teacher.lose)
+    env = cogment_lab.make("CartPole-v1", store=None, teacher=teacher, max_episode_steps=2, fps=1000)
+    infos = [*steps(env, [1, 1]), *steps(env, [1])]
+    helped = {"watch": [True, False, False], "end": [True, True, False]}[call]
+    assert [info["is_intervention"] for info in infos] == helped
+    assert (infos[-1]["phase"], env.trial.pace) == ("autonomous", Pace.MAX)
+
+
 @pytest.mark.parametrize(
     ("mix", "override", "expected"),
     [
