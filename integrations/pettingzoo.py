@@ -168,6 +168,8 @@ class Role:
         view.tick.number = -1
         self._waiting = False
         self._pacer.forget()
+        if view.pace is not Pace.MAX:
+            self._note_pace(0)
         self.seat.begin(observation, info)
 
     def decide(self, tick_number: int, observation: Any) -> Any:
@@ -180,8 +182,9 @@ class Role:
             if remaining > 0:
                 time.sleep(remaining / 1e9)
         for request in self.seat.poll(observation, None) or ():
-            if isinstance(request, Pace):
+            if isinstance(request, Pace) and request is not view.pace:
                 view.pace = request
+                self._note_pace(tick_number)
         action = self.seat.act(observation, None)
         if action is None or not view.action_space.contains(action):
             raise InvalidActionError(
@@ -193,6 +196,11 @@ class Role:
         tick.t_acted = time.monotonic_ns()
         self._waiting = True
         return action
+
+    def _note_pace(self, tick_number: int) -> None:
+        view = self.view
+        if view.recorder is not None:
+            view.recorder.event(tick_number, "pace", {"pace": view.pace.name.lower(), "seat": self.seat.name})
 
     def complete(
         self,

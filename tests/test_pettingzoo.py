@@ -9,6 +9,7 @@ import pytest
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, EnvironmentCrashedError, InvalidActionError
 from cogment_lab.humans import SimulatedHuman
+from cogment_lab.trial.pace import Pace
 
 
 def rock(observation: Any) -> int:
@@ -54,6 +55,23 @@ def test_whoever_played_is_found_by_name() -> None:
         assert len(store.query(actor="web", agent="player_0")) == 1
         assert len(store.query(only="demonstrations", agent="player_1")) == 1
         assert len(store.query(only="demonstrations", agent="player_0")) == 0
+
+
+def test_each_trial_says_at_which_pace_an_agent_played() -> None:
+    class Person(SimulatedHuman):
+        asked = False
+
+        def poll(self, observation: Any, proposed_action: Any) -> Any:
+            asked, self.asked = self.asked, True
+            return None if asked else (Pace.LIVE,)
+
+    with cogment_lab.TrialStore(":memory:") as store:
+        actors = {"player_0": rock, "player_1": Person(paper, name="person")}
+        trial_ids = cogment_lab.run(make_env("parallel"), actors, 2, seed=3, store=store, fps=1000)
+        for trial_id in trial_ids:
+            (event,) = store.events(trial_id)
+            assert (event.tick, event.kind) == (0, "pace")
+            assert event.data == {"pace": "live", "seat": "person"}
 
 
 def test_agents_whose_observations_share_memory_are_recorded_as_they_were() -> None:

@@ -60,9 +60,15 @@ class Control:
         self._is_watched = trial_number % self._rules.watch_every == 0
 
     def settle_pace(self) -> None:
-        """Give a trial that began the pace that was asked for."""
+        """Give a trial that began the pace that was asked for.
+
+        Its record begins with it, unless it is ``max``, or fixed and so among the parameters.
+        """
         self._pacer.forget()
-        self._set_pace("trial")
+        if self._rules.pace is None:
+            self.pace = self._asked_pace if self._is_watched else Pace.MAX
+            if self.pace is not Pace.MAX:
+                self._note_pace("trial")
 
     def obey(self, requests: Sequence[Request | Pace], seat: Seat, seats: Seats) -> bool:
         """Apply requests in order; return whether one of them lets a paused trial do one tick.
@@ -115,7 +121,10 @@ class Control:
         if pace is not self.pace:
             self.pace = pace
             self._pacer.forget()
-            self._events.add("pace", {"pace": pace.name.lower(), "seat": asked_by})
+            self._note_pace(asked_by)
+
+    def _note_pace(self, asked_by: str) -> None:
+        self._events.add("pace", {"pace": self.pace.name.lower(), "seat": asked_by})
 
     def let_go(self) -> None:
         """Run at full speed unless the pace is fixed: nobody is left."""
@@ -126,8 +135,9 @@ class Control:
         """Go on by itself: nobody ended a pause for so long."""
         self._events.add("pause_timeout", {"seconds": self._rules.max_pause})
         self._machine.request(Request.RESUME)
-        if self.pace is Pace.STEP:
-            self.pace = self._rules.pace or Pace.MAX
+        if self.pace is Pace.STEP and self._rules.pace is None:
+            self.pace = Pace.MAX
+            self._note_pace("trial")
 
     def take_requests(self) -> tuple[str, ...]:
         """Return and forget what the learner is to be told."""

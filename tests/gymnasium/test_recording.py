@@ -14,12 +14,59 @@ import cogment_lab
 from cogment_lab.errors import EnvironmentCrashedError
 from cogment_lab.humans import SimulatedEvaluator, SimulatedHuman
 from cogment_lab.humans.web.seat import WebSeat
+from cogment_lab.trial.pace import Pace
 
 
 def play(env: gym.Env[Any, Any], actions: list[Any], seed: int | None = 1) -> None:
     env.reset(seed=seed)
     for action in actions:
         env.step(action)
+
+
+class Viewer(SimulatedHuman):
+    """Asks for a pace when it has come."""
+
+    pace: Pace | None = Pace.LIVE
+
+    def poll(self, observation: Any, proposed_action: Any) -> Any:
+        asked, self.pace = self.pace, None
+        return None if asked is None else (asked,)
+
+
+def paces(store: cogment_lab.TrialStore, env: Any, trials: int) -> list[list[tuple[int, str]]]:
+    """The pace events of each trial."""
+    for _ in range(trials):
+        play(env, [0, 1])
+    env.close()
+    found = sorted(store.trials(), key=lambda info: info.started)
+    events = [store.events(info.trial_id) for info in found]
+    return [[(each.tick, each.data["pace"]) for each in told if each.kind == "pace"] for told in events]
+
+
+def test_each_trial_begins_with_its_pace() -> None:
+    with cogment_lab.TrialStore(":memory:") as store:
+        env = cogment_lab.make("CartPole-v1", store=store, teacher=Viewer(lambda o: 0), fps=1000)
+        assert paces(store, env, 3) == [[(0, "live")]] * 3
+
+
+def test_sampled_trials_say_which_of_them_were_paced() -> None:
+    with cogment_lab.TrialStore(":memory:") as store:
+        env = cogment_lab.make(
+            "CartPole-v1",
+            store=store,
+            teacher=Viewer(lambda o: 0),
+            fps=1000,
+            watch="sampled",
+            watch_every=2,
+        )
+        assert paces(store, env, 3) == [[(0, "live")], [], [(0, "live")]]
+
+
+def test_a_fixed_pace_is_among_the_parameters() -> None:
+    with cogment_lab.TrialStore(":memory:") as store:
+        env = cogment_lab.make("CartPole-v1", store=store, pace="half", fps=1000)
+        assert paces(store, env, 2) == [[], []]
+        assert {info.parameters["pace"] for info in store.trials()} == {"half"}
 
 
 def test_the_default_store_is_named_after_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
