@@ -19,13 +19,14 @@ class Pace(Enum):
     MAX = 0.0
     LIVE = 1.0
     HALF = 0.5
+    SLOW = 0.5  # another name of HALF
     QUARTER = 0.25
     STEP = -1.0
     """Each tick waits until the person asks for it."""
 
     @classmethod
     def parse(cls, name: str) -> Pace:
-        """Return the pace of that name: ``max``, ``live``, ``half``, ``quarter`` or ``step``.
+        """Return the pace of that name: ``max``, ``live``, ``half`` (or ``slow``), ``quarter`` or ``step``.
 
         Raises:
             ValueError: for any other name.

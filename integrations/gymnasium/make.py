@@ -37,7 +37,7 @@ def make(
     observers: Sequence[Any] = (),
     store: TrialStore | str | Path | None = "auto",
     record: Literal["auto", "full", "actions", "interventions"] | None = "auto",
-    pace: Literal["max", "live", "half", "quarter", "step"] | None = None,
+    pace: Literal["max", "live", "slow", "half", "quarter", "step"] | None = None,
     fps: float | None = None,
     properties: Mapping[str, str] | None = None,
     watch: Literal["always", "sampled"] = "always",
@@ -69,8 +69,8 @@ def make(
             takeovers only; ``None``. ``"auto"`` is ``"actions"`` for image observations, ``"full"``
             otherwise.
         pace: Fixes the pace, whether or not anybody is there; ``None`` runs at ``max`` until somebody who can
-            take over is there. ``"step"`` waits for a person at each tick, so a player or a teacher has to be
-            ``"web"`` or a seat.
+            take over is there. ``"slow"`` is another name of ``"half"``. ``"step"`` waits for a person at
+            each tick, so a player or a teacher has to be ``"web"`` or a seat.
         fps: Ticks per second at pace ``live``; the environment's ``render_fps`` (or 30) by default.
         properties: Stored with each trial, for finding it again.
         watch: ``"sampled"`` paces one trial in ``watch_every`` for those who watch and runs the others at

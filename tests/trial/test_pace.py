@@ -39,6 +39,11 @@ def test_max_pace_never_waits() -> None:
     assert Pacer(fps=50.0).due(123, Pace.MAX) == 123
 
 
+def test_slow_is_another_name_of_half() -> None:
+    assert Pace.parse("slow") is Pace.HALF
+    assert Pace.HALF.name == "HALF"
+
+
 def test_unknown_pace_names_the_choices() -> None:
     with pytest.raises(ValueError, match="'quarter'"):
         Pace.parse("warp")
