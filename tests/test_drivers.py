@@ -17,6 +17,7 @@ ENVIRONMENTS = {
     "pendulum": lambda: gym.make("Pendulum-v1", max_episode_steps=30),
     "taxi": lambda: gym.make("Taxi-v4", max_episode_steps=25),
 }
+ACTIONS = ("proposed_action", "executed_action", "intervene_action")
 OVERRIDES: dict[str, Any] = {"cartpole": 0, "pendulum": np.array([0.5], np.float32), "taxi": 2}
 
 
@@ -108,6 +109,8 @@ def test_both_drivers_give_what_the_bare_environment_gives(play: Any, name: str,
     for mine, theirs in zip(results[1:], bare[1:], strict=True):
         assert mine[1:4] == theirs[1:4]
         assert mine[4]["is_intervention"] is teacher
+        told = {key: type(mine[4][key]) for key in ACTIONS if key in mine[4]}
+        assert told == dict.fromkeys(told, np.ndarray if name == "pendulum" else int)
         if teacher:
             np.testing.assert_array_equal(mine[4]["intervene_action"], OVERRIDES[name])
     np.testing.assert_array_equal(data.observations, [result[0] for result in bare[:-1]])

@@ -14,6 +14,7 @@ from cogment_lab.core import State
 from cogment_lab.envs.pooled import PooledEnvironment
 from cogment_lab.errors import ConfigurationError, UnknownEnvironmentError
 from cogment_lab.specs import AgentSpecs
+from cogment_lab.trial.actions import action_copier
 from cogment_lab.trial.takeover import Phase
 from cogment_lab.wire.environment import EnvironmentSession
 from cogment_lab.wire.events import RecvEvent
@@ -126,6 +127,7 @@ class GymEnvironment(PooledEnvironment):
         state.actor_name = next((name for name in state.actors if name not in others), state.actors[0])
         state.has_teacher = _TEACHER in state.actors
         state.observation_space = state.session_helper.get_observation_space(state.actor_name)
+        state.copy_action = action_copier(state.session_helper.get_action_space(state.actor_name).gym_space)
         state.tick = 0
         return state
 
@@ -179,9 +181,9 @@ class GymEnvironment(PooledEnvironment):
             "tick": state.tick,
             "is_intervention": state.is_intervention,
             "phase": phase.name.lower(),
-            "proposed_action": state.proposed,
-            "executed_action": executed,
+            "proposed_action": state.copy_action(state.proposed),
+            "executed_action": state.copy_action(executed),
         }
         if state.is_intervention:
-            told["intervene_action"] = executed
+            told["intervene_action"] = told["executed_action"]
         return told

@@ -13,7 +13,7 @@ __all__ = ["action_copier"]
 
 
 def action_copier(space: gym.Space[Any]) -> Callable[[Any], Any]:
-    """Return a function that copies an action of ``space``, keeping its type and dtype.
+    """Return a function that copies an action of ``space``: an array with its dtype, a Discrete one as int.
 
     A caller may reuse its array for the next action; the record and ``info`` must not change with it.
     """
@@ -25,7 +25,9 @@ def action_copier(space: gym.Space[Any]) -> Callable[[Any], Any]:
 
 
 def _copy_scalar(action: Any) -> Any:
-    return action.item() if isinstance(action, np.ndarray) else action
+    if type(action) is int:  # the usual case
+        return action
+    return action.item() if isinstance(action, np.ndarray | np.generic) else action
 
 
 def _copy_array(action: Any) -> Any:

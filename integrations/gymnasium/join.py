@@ -18,6 +18,7 @@ from cogment_lab.specs import (
 )
 from cogment_lab.specs.frames import decode_frame
 from cogment_lab.specs.generated import data_pb2 as pb
+from cogment_lab.trial.actions import action_copier
 from cogment_lab.wire.channel import open_channel
 from cogment_lab.wire.endpoint import CLIENT, Credentials, parse
 from cogment_lab.wire.env_specs import ask_env_specs
@@ -137,6 +138,7 @@ class JoinedEnv(gym.Env[Any, Any]):
                 raise ConfigurationError(f"{environment!r} has no agent {agent!r}; it has {sorted(agents)}")
             self.observation_space = space_from_message(agents[agent].observation_space)
             self.action_space = space_from_message(agents[agent].action_space)
+            self._copy = action_copier(self.action_space)
             self._params = self._make_params(
                 environment, specs.endpoint, agents, actors, datastore, properties
             )
@@ -198,6 +200,7 @@ class JoinedEnv(gym.Env[Any, Any]):
         tick = self._received.tick
         message = action_to_message(self.action_space, action)
         content = message.SerializeToString()
+        action = self._copy(action)
         self._received = self._loop.run(self._trial.act(tick, content), self._timeout)
         observation, reward, terminated, truncated, info = self._read()
         info.setdefault("executed_action", action)

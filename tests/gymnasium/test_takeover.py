@@ -79,6 +79,15 @@ def test_a_policy_is_a_teacher_who_is_always_in_control() -> None:
     assert all(info["intervene_action"] == 0 for info in infos)
 
 
+def test_discrete_actions_are_told_as_plain_integers() -> None:
+    teacher = Script({1: (Request.TAKE,)}, action=np.int64(0))
+    infos = steps(cogment_lab.make("CartPole-v1", store=None, teacher=teacher), [np.int64(1), np.array(1)])
+    for info in infos:
+        told = [value for key, value in info.items() if key.endswith("_action")]
+        assert {type(action) for action in told} == {int}
+    assert infos[1]["intervene_action"] == 0
+
+
 def test_control_returns_to_the_player_at_the_end_of_a_trial() -> None:
     teacher = Script({0: (Request.TAKE,)})
     env = cogment_lab.make("CartPole-v1", store=None, teacher=teacher, max_episode_steps=2)
