@@ -19,8 +19,11 @@ from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.pending import split_last_observations
 from cogment_lab.store.rows import CONTEXT
 from cogment_lab.store.trial_data import keep_continuing
+from cogment_lab.trial.takeover import DECIDED_BY
 
 __all__ = ["Transitions", "read_transitions"]
+
+_DECIDED_BY = np.array(DECIDED_BY)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -35,7 +38,8 @@ class Transitions:
         terminated: ``(n,) bool``.
         truncated: ``(n,) bool``; also true for the last step of a trial that was reset or closed.
         proposed_actions: ``(n, *shape)``, what the player wanted.
-        is_intervention: ``(n,) bool``, whether the action is not the player's.
+        is_intervention: ``(n,) bool``, whether a teacher was in control.
+        decided_by: ``(n,) str``: ``player``, ``teacher``, or ``fallback`` where the teacher gave no action.
         ticks: ``(n,) int64``, the tick in its trial; a new trial begins where it does not grow.
         continues: ``(n,) bool``, whether the next row is the next step of the same trial; never in the last
             row, whose trial may go on in the next batch.
@@ -49,6 +53,7 @@ class Transitions:
     truncated: npt.NDArray[np.bool_]
     proposed_actions: Column
     is_intervention: npt.NDArray[np.bool_]
+    decided_by: npt.NDArray[np.str_]
     ticks: npt.NDArray[np.int64]
     continues: npt.NDArray[np.bool_]
 
@@ -201,6 +206,7 @@ def _batches(rows: AgentRows, trials: _Trials, batch_size: int, *, is_last: bool
             truncated=truncated[indices],
             proposed_actions=take_rows(proposed, indices),
             is_intervention=table["decided_by"][indices] != 0,
+            decided_by=_DECIDED_BY[table["decided_by"][indices]],
             ticks=table["tick"][indices].astype(np.int64),
             continues=keep_continuing(~ends, indices),
         )

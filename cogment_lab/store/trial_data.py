@@ -62,8 +62,9 @@ class TrialData:
         truncated: ``(n,) bool``; also true for the last tick of a trial that was reset, closed or
             interrupted.
         proposed_actions: ``(n, *shape)``, what the player wanted.
-        is_intervention: ``(n,) bool``, whether the action is not the player's.
-        decided_by: ``(n,) str``: ``player``, ``teacher`` or ``fallback``.
+        is_intervention: ``(n,) bool``, whether a teacher was in control.
+        decided_by: ``(n,) str``: ``player``, ``teacher``, or ``fallback``: the teacher gave no action, and
+            that of the player was executed, or the teacher's previous one.
         phase: ``(n,) str``: ``AUTONOMOUS``, ``PAUSED`` or ``CORRECTING``.
         t_shown: ``(n,) int64``, ns of the server's monotonic clock, when the observation was there.
         t_acted: ``(n,) int64``, when the action was decided.

@@ -78,7 +78,9 @@ def make(
         watch_every: See ``watch``.
         mix: How a teacher's Box action meets the player's: ``"replace"``, ``"touched"`` (NaN leaves a
             dimension to the player) or ``"add"``.
-        fallback: What is executed while the teacher is in control and gives no usable action.
+        fallback: What is executed while the teacher is in control and gives no usable action: ``"agent"``,
+            the player's, or ``"repeat"``, the teacher's previous one. Either is told as an intervention with
+            ``is_fallback``, and nothing of it is imitated.
         max_pause: Seconds after which a pause ends by itself.
         reward_mixing: ``"add"`` or ``"replace"`` lets feedback into the reward that ``step`` returns.
         feedback_weight: Weight of the feedback there.

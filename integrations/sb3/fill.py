@@ -53,8 +53,9 @@ class TransitionBatch(Protocol):
 
     Optional are ``continues``, ``(n,) bool``, whether the next row is the next step of the same trial
     (without it, that is so where ``ticks``, ``(n,) int64``, grow by one, and without those, where neither
-    ``terminated`` nor ``truncated`` says otherwise), and ``infos``, the environment's info of each step,
-    which goes into HER buffers with ``copy_info_dict``.
+    ``terminated`` nor ``truncated`` says otherwise), ``decided_by``, ``(n,) str``, ``"fallback"`` where a
+    teacher in control gave no action, and ``infos``, the environment's info of each step, which goes into HER
+    buffers with ``copy_info_dict``.
     """
 
     @property
@@ -279,6 +280,10 @@ class _Rows:
             self.actions = encoder.encode(executed).reshape(-1, buffer.action_dim)
         self.rewards = np.array(batch.rewards, np.float32)
         self.is_intervention = np.asarray(batch.is_intervention, np.bool_)
+        decided_by = getattr(batch, "decided_by", None)
+        self.is_fallback = np.zeros_like(self.is_intervention)
+        if decided_by is not None:
+            self.is_fallback[:] = np.asarray(decided_by) == "fallback"
         terminated, truncated = np.asarray(batch.terminated, np.bool_), np.asarray(batch.truncated, np.bool_)
         self.dones = (terminated | truncated).astype(np.float32)
         self.timeouts = (truncated & ~terminated & buffer.handle_timeout_termination).astype(np.float32)
@@ -335,6 +340,7 @@ def _write(buffer: ReplayBuffer, rows: _Rows) -> None:
         getattr(buffer, name)[where] = getattr(rows, name)[index]
     if holds_takeovers(buffer):
         buffer.is_intervention[where] = rows.is_intervention[index]
+        buffer.is_fallback[where] = rows.is_fallback[index]
         buffer.proposed_actions[where] = rows.proposed_actions[index]
     buffer.full = buffer.full or end >= size
     buffer.pos = end % size
@@ -358,6 +364,7 @@ def _add_one_by_one(buffer: ReplayBuffer, rows: _Rows) -> None:
         )
         if holds_takeovers(buffer):
             buffer.is_intervention[row] = rows.is_intervention[index]
+            buffer.is_fallback[row] = rows.is_fallback[index]
             buffer.proposed_actions[row] = rows.proposed_actions[index]
 
 

@@ -148,10 +148,13 @@ class CloneTakeovers:
         self._rows: list[tuple[int, int]] = []
 
     def apply(self, step: Mapping[str, Any], executed: Mapping[int, Any]) -> None:
-        """Keep observation and executed action of the overridden steps."""
+        """Keep observation and executed action of the overridden steps in which a teacher acted."""
         observations = step["obs_tensor"]
         dtype = th.as_tensor(step["actions"]).dtype
         for index, action in executed.items():
+            self._rows.append((self._model.rollout_buffer.pos, index))
+            if "is_fallback" in step["infos"][index]:  # nobody showed anything
+                continue
             kept = (
                 {key: part[index].clone() for key, part in observations.items()}
                 if isinstance(observations, dict)
@@ -159,7 +162,6 @@ class CloneTakeovers:
             )
             label = th.as_tensor(self._encoder.encode(action), device=self._model.device).to(dtype)
             self._labelled.append((kept, label))
-            self._rows.append((self._model.rollout_buffer.pos, index))
         if self._mask is not None:
             self._mask.apply(step, executed)
 

@@ -51,7 +51,11 @@ class _HoldsTakeovers(ReplayBuffer):
     holds_dict_observations: ClassVar[bool] = False
 
     is_intervention: npt.NDArray[np.bool_]
-    """``(buffer_size, n_envs)``: whether the executed action is not the learner's."""
+    """``(buffer_size, n_envs)``: whether a teacher was in control."""
+    is_fallback: npt.NDArray[np.bool_]
+    """``(buffer_size, n_envs)``: whether it then gave no action, so that nothing here is to be imitated: what
+    was executed is the learner's own action, or the teacher's previous one. Infos of one structure
+    (``info_keys="fixed"``) do not tell."""
     proposed_actions: npt.NDArray[Any]
     """``(buffer_size, n_envs, action_dim)``, encoded as ``actions``: what the learner wanted."""
 
@@ -76,6 +80,7 @@ class _HoldsTakeovers(ReplayBuffer):
         self.boundary: Boundary = boundary
         self.switch_penalty = switch_penalty
         self.is_intervention = np.zeros((self.buffer_size, self.n_envs), np.bool_)
+        self.is_fallback = np.zeros_like(self.is_intervention)
         self.proposed_actions = np.zeros_like(self.actions)
         self.encoder = ActionEncoder(action_space, scaled=True)
         model = model_under_construction()
@@ -108,7 +113,7 @@ class _HoldsTakeovers(ReplayBuffer):
         actions = np.asarray(action).reshape(self.n_envs, self.action_dim)
         self.proposed_actions[row] = actions
         flags = self.is_intervention[row]
-        flags[:] = False
+        flags[:] = self.is_fallback[row] = False
         for index, info in enumerate(infos):
             executed = overriding_action(info)
             if executed is None:
@@ -116,6 +121,7 @@ class _HoldsTakeovers(ReplayBuffer):
             if not flags.any():
                 actions = actions.copy()
             flags[index] = True
+            self.is_fallback[row, index] = "is_fallback" in info
             actions[index] = self.encoder.encode(executed).reshape(-1)
             if "proposed_action" in info:
                 self.proposed_actions[row, index] = self.encoder.encode(info["proposed_action"]).reshape(-1)
@@ -143,18 +149,19 @@ class _HoldsTakeovers(ReplayBuffer):
     def sample_interventions(
         self, batch_size: int, env: VecNormalize | None = None
     ) -> ReplayBufferSamples | DictReplayBufferSamples:
-        """Sample from the takeovers only, uniformly, with replacement.
+        """Sample what teachers did, uniformly, with replacement: takeovers without their fallbacks.
 
         Args:
             batch_size: How many transitions.
             env: Normalises them, as in ``sample``.
 
         Raises:
-            ConfigurationError: the buffer holds no takeover.
+            ConfigurationError: the buffer holds nothing that a teacher did.
         """
         # Row `pos` of a full, memory-optimised buffer has no successor (see ReplayBuffer.sample).
         stale = self.pos if self.full and self.optimize_memory_usage else -1
-        flagged = self.is_intervention if self.full else self.is_intervention[: self.pos]
+        flagged = self.is_intervention & ~self.is_fallback
+        flagged = flagged if self.full else flagged[: self.pos]
         rows, envs = np.nonzero(flagged)
         rows, envs = rows[rows != stale], envs[rows != stale]
         if not len(rows):

@@ -154,6 +154,21 @@ def test_one_array_for_both_observations():
     np.testing.assert_array_equal(samples.next_observations[:, 1], [2, 2])
 
 
+@pytest.mark.parametrize("buffer_class", [TakeoverReplayBuffer, TakeoverNStepReplayBuffer])
+def test_our_buffers_know_where_a_teacher_gave_no_action(buffer_class):
+    actions = iter([0, None, 0])
+    with cogment_lab.TrialStore(":memory:") as store:
+        env = cogment_lab.make("CartPole-v1", store=store, teacher=lambda observation: next(actions))
+        env.reset(seed=1)
+        for _ in range(3):
+            env.step(1)
+        env.close()
+        buffer = buffer_class(8, env.observation_space, env.action_space)
+        fill_replay_buffer(buffer, store)
+    assert buffer.is_intervention[:3, 0].tolist() == [True, True, True]
+    assert buffer.is_fallback[:3, 0].tolist() == [False, True, False]
+
+
 def test_our_buffers_keep_flags_and_proposed_actions():
     buffer = TakeoverReplayBuffer(10, OBSERVATIONS, ACTIONS, boundary="penalty", switch_penalty=0.5)
     fill_replay_buffer(buffer, FakeStore(trials([3, 2], flags=[0, 1, 1, 0, 1])))

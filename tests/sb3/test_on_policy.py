@@ -241,6 +241,14 @@ def test_cloning_moves_the_policy_towards_the_teacher(buffer_class, make, always
     assert probability > 0.9
 
 
+def test_what_was_executed_for_want_of_a_teachers_action_is_not_cloned(make):
+    idle = SimulatedHuman(lambda observation: None)  # in control, with the hands off
+    model = make_ppo(make("CartPole-v1", idle), learning_rate=0.0)
+    before = [parameter.clone() for parameter in model.policy.parameters()]
+    model.learn(96, callback=TrialCallback(on_policy="bc", bc_steps=5, bc_learning_rate=0.01))
+    assert all(torch.equal(*pair) for pair in zip(before, model.policy.parameters(), strict=True))
+
+
 def test_cloning_keeps_dict_observations(make, bits, every_third_tick):
     model = make_ppo(make(bits, every_third_tick))
     model.learn(64, callback=TrialCallback(on_policy="bc", bc_steps=2))

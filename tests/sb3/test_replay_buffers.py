@@ -83,6 +83,27 @@ def test_interventions_are_sampled_alone(optimize):
     np.testing.assert_array_equal(samples.actions, 1)
 
 
+def test_what_was_executed_for_want_of_a_teachers_action_is_not_sampled(make):
+    actions = iter([0, None, None, 0, 0])
+    teacher = SimulatedHuman(lambda observation: next(actions))
+    model = make_dqn(make("CartPole-v1", teacher), replay_buffer_class=TakeoverReplayBuffer)
+    model.learn(5)
+    buffer = model.replay_buffer
+    np.testing.assert_array_equal(buffer.is_intervention[:5, 0], True)
+    np.testing.assert_array_equal(buffer.is_fallback[:5, 0], [False, True, True, False, False])
+    sampled = buffer.sample_interventions(100).observations.numpy()
+    shown = buffer.observations[[0, 3, 4], 0]
+    assert {tuple(row) for row in sampled} == {tuple(row) for row in shown}
+
+
+def test_an_overwritten_row_loses_its_fallback():
+    buffer = TakeoverReplayBuffer(1, OBSERVATIONS, ACTIONS)
+    zeros = np.zeros((1, 1), np.float32)
+    for told in ({"intervene_action": zeros, "is_fallback": True}, {}):
+        buffer.add(zeros, zeros, zeros, np.zeros(1), np.zeros(1), [told])
+        assert buffer.is_fallback[0, 0] == bool(told)
+
+
 def test_interventions_cannot_be_sampled_where_there_are_none():
     with pytest.raises(ConfigurationError, match="no takeover"):
         fill(TakeoverReplayBuffer(8, OBSERVATIONS, ACTIONS), [0, 0]).sample_interventions(2)
