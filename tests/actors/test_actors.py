@@ -9,13 +9,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import DQN, PPO
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from cogment_lab import Cogment
-from cogment_lab.actors import ConstantActor, RandomActor
+from cogment_lab.actors import ConstantActor, RandomActor, SB3Actor
 from cogment_lab.actors.nn_actor import BoltzmannActor, NNActor
-from cogment_lab.actors.sb3 import SB3Actor
 from cogment_lab.envs import GymEnvironment
 from cogment_lab.errors import ConfigurationError
 
@@ -109,8 +111,40 @@ def test_the_algorithm_is_named(tmp_path: Path, saved: Path) -> None:
     assert isinstance(SB3Actor(path, "DQN").model, DQN)
     with pytest.raises(ConfigurationError, match="'DQM' is no algorithm"):
         SB3Actor(path, "DQM")
+    with pytest.raises(ConfigurationError, match=r"cannot be loaded as PPO .*'use_sde'"):
+        SB3Actor(path, "PPO")
     with pytest.raises(ConfigurationError, match=r"no model file '.*nothing\.zip'"):
         SB3Actor(tmp_path / "nothing.zip")
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [A2C, DDPG, DQN, PPO, SAC, TD3, ARS, CrossQ, MaskablePPO, QRDQN, RecurrentPPO, TQC, TRPO],
+)
+def test_the_algorithm_is_found_in_the_file(algorithm: Any, tmp_path: Path) -> None:
+    policy = {ARS: "LinearPolicy", RecurrentPPO: "MlpLstmPolicy"}.get(algorithm, "MlpPolicy")
+    env = "Pendulum-v1" if algorithm in (DDPG, SAC, TD3, CrossQ, TQC) else "CartPole-v1"
+    size = {"buffer_size": 10} if issubclass(algorithm, OffPolicyAlgorithm) else {}
+    model = algorithm(policy, env, device="cpu", seed=1, **size)
+    model.save(tmp_path / "model")
+    actor = SB3Actor(tmp_path / "model")
+    assert type(actor.model) is (TD3 if algorithm is DDPG else algorithm)
+    seen = model.observation_space.sample()
+    np.testing.assert_array_equal(answers(actor, seen)[0], model.predict(seen, deterministic=True)[0])
+
+
+class OwnPolicy(ActorCriticPolicy):
+    """As a user may write one."""
+
+
+def test_a_file_that_does_not_say_its_algorithm_has_it_named(tmp_path: Path) -> None:
+    PPO(OwnPolicy, "CartPole-v1", device="cpu").save(tmp_path / "own")
+    with pytest.raises(ConfigurationError, match="name it"):
+        SB3Actor(tmp_path / "own")
+    assert isinstance(SB3Actor(tmp_path / "own", "PPO").model, PPO)
+    (tmp_path / "broken.zip").write_bytes(b"PK no zip")
+    with pytest.raises(ConfigurationError, match="no file of a Stable-Baselines3 model"):
+        SB3Actor(tmp_path / "broken.zip")
 
 
 def test_trials_are_played_by_networks_and_models(saved: Path) -> None:
