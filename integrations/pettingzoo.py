@@ -239,7 +239,8 @@ def run_trials(
 
     Args:
         env: AEC or Parallel; of a spec, the environment is made, and closed in the end.
-        actors: For each of ``env.possible_agents`` a policy, a seat or ``"web"``.
+        actors: For each of ``env.possible_agents`` a policy, a model, an actor, a seat or ``"web"``, as
+            :func:`cogment_lab.make` takes for its player.
         trials: How many.
         seed: Seed of the first trial.
         store: As in :func:`cogment_lab.make`; by default that of a branch is its parent's. An agent's arrays

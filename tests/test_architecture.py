@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "actors": {"actors", "core", "session_helpers", "utils", "wire", "specs", "trial"},
     "humans": {"humans", "core", "session_helpers", "utils", "wire", "store", "specs", "trial"},
     "testing": {"testing", "humans", "store", "specs", "trial"},
-    "integrations": {"integrations", "humans", "wire", "store", "specs", "trial"},
+    "integrations": {"integrations", "core", "humans", "wire", "store", "specs", "trial"},
     "algorithms": {"algorithms", "integrations", "store", "specs", "trial"},
     "reports": {"reports", "store", "specs", "trial"},
     "studies": {"studies", "integrations", "testing", "humans", "store", "specs", "trial"},
@@ -94,6 +94,11 @@ def test_importing_is_light() -> None:
         if seconds < 0.5:
             return
     raise AssertionError(f"importing cogment_lab takes {seconds} s")
+
+
+def test_naming_actors_loads_no_torch() -> None:
+    code = "import sys; from cogment_lab.actors import SB3Actor; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", cogment_lab.__all__)

@@ -58,9 +58,10 @@ def make(
     Args:
         env_id: A Gymnasium id (with or without the ``cogment_lab/`` prefix), a callable that returns an
             environment, or an environment.
-        player: ``None``: whoever calls ``step``. Otherwise a seat, ``"web"`` or ``policy(observation) ->
-            action``, and ``step``'s action is only used where that gives none.
-        teacher: Who may override the player: ``"web"``, a seat, or a policy that is always in control.
+        player: ``None``: whoever calls ``step``. Otherwise a seat, ``"web"``, ``policy(observation) ->
+            action``, a model with Stable-Baselines3's ``predict`` (asked for its best action), or an actor
+            (:class:`cogment_lab.actors.SB3Actor`); ``step``'s action is only used where that gives none.
+        teacher: Who may override the player: ``"web"``, a seat, or as above, always in control.
         evaluator: Who gives feedback: ``"web"``, a seat, or ``function(tick) -> value | None``; or a list.
         observers: Who only watches: ``"web"`` or seats.
         store: A store, its path, or ``None`` to record nothing. ``"auto"`` is ``$COGMENT_LAB_STORE`` or

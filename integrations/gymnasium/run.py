@@ -35,7 +35,8 @@ def run(
     Args:
         env_or_id: As in :func:`cogment_lab.make`, or a PettingZoo environment (AEC or Parallel).
         actors: For PettingZoo, somebody for each agent. For Gymnasium the player, or ``{"gym": player,
-            "teacher": ..., "evaluator": ...}``: policies, ``"web"``, seats.
+            "teacher": ..., "evaluator": ...}``: policies, Stable-Baselines3 models, actors such as
+            ``SB3Actor(path)``, ``"web"``, seats.
         trials: How many.
         seed: Seed of the first trial; the following ones draw from the environment's generator.
         store: As in :func:`cogment_lab.make`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
+from cogment_lab.integrations.gymnasium.models import is_actor, is_model, seat_of
 
 from cogment_lab.errors import ConfigurationError
 from cogment_lab.trial.seat import Seat, Seats
@@ -26,7 +27,8 @@ class Seating:
     """Who sits in the trials of one environment, as ``make`` was told.
 
     Attributes:
-        player: ``None`` for the caller of ``step``; a seat, ``"web"`` or a policy otherwise.
+        player: ``None`` for the caller of ``step``; otherwise a seat, ``"web"``, a policy, a model with
+            Stable-Baselines3's ``predict``, or an actor of services.
         teacher: Who may override the player.
         evaluators: Who may give feedback.
         observers: Who only watches.
@@ -44,11 +46,18 @@ class Seating:
 
     def __post_init__(self) -> None:
         for role, occupant in self._occupants():
+            if isinstance(occupant, type) and (hasattr(occupant, "act") or hasattr(occupant, "predict")):
+                name = occupant.__name__
+                raise ConfigurationError(f"{role}={name} is a class: pass one of its kind, {name}(...)")
+            if _has_mind(role, occupant):
+                seat_of(occupant, role)  # tells an actor that cannot play here
+                continue
             if _is_web(occupant) or callable(occupant) or _is_seat(occupant):
                 continue
             raise ConfigurationError(
                 f"{role}={occupant!r} cannot sit in a trial: pass 'web', a seat (WebUI(...).seat({role!r}), "
-                "SimulatedHuman(...)) or a policy(observation) -> action"
+                "SimulatedHuman(...)), a policy(observation) -> action, a model with Stable-Baselines3's "
+                "predict, or an actor (SB3Actor(path), RandomActor())"
             )
 
     def _occupants(self) -> list[tuple[str, Any]]:
@@ -105,7 +114,10 @@ class Seating:
         return self._seated
 
     def seat(self, role: str, occupant: Any) -> Seat | None:
-        """Return a seat for whoever was named: a seat passes, a policy is wrapped, ``"web"`` opens a page."""
+        """Return a seat for whoever was named.
+
+        A seat passes; a policy, a model or an actor is wrapped; ``"web"`` opens a page.
+        """
         if occupant is None:
             return None
         if _is_seat(occupant):
@@ -121,6 +133,8 @@ class Seating:
             if self.announce and self._own_ui.is_joined:
                 print(f"cogment_lab: take your seat at {self._own_ui.link(seat)}", flush=True)
             return seat
+        if _has_mind(role, occupant):
+            return seat_of(occupant, role)
         from cogment_lab.humans.simulated import SimulatedEvaluator, SimulatedHuman
 
         if role == "evaluator":
@@ -157,6 +171,12 @@ def name_occupant(occupant: Any) -> str:
 
 def _is_web(occupant: Any) -> bool:
     return isinstance(occupant, str) and occupant == "web"
+
+
+def _has_mind(role: str, occupant: Any) -> bool:
+    if role not in ("player", "teacher") or _is_seat(occupant):
+        return False
+    return is_model(occupant) or is_actor(occupant)
 
 
 def _is_seat(occupant: Any) -> bool:
