@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from cogment_lab.integrations.gymnasium.checks import check_properties
 from cogment_lab.integrations.gymnasium.recording import as_store, default_store_path, versions
 from cogment_lab.integrations.gymnasium.seating import Seating, name_occupant
 
@@ -259,7 +260,7 @@ def run_trials(
         watched = any(isinstance(actor, str) for actor in actors.values())
         env = env.make(**({"render_mode": "rgb_array"} if watched else {}))
     origin: TrialOrigin | None = getattr(env, "trial_origin", None)
-    properties = dict(properties or {})
+    properties = check_properties(properties)
     if origin is not None:
         spec = spec or origin.spec
         properties.update(origin.properties)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+from cogment_lab.integrations.gymnasium.checks import check_properties
 
 from cogment_lab.errors import ConfigurationError, ServiceError, TrialStateError
 from cogment_lab.specs import (
@@ -83,7 +84,7 @@ def join(
         actors=dict(actors or {}),
         datastore=datastore,
         render_mode=render_mode,
-        properties=dict(properties or {}),
+        properties=check_properties(properties),
         user_id=user_id,
         timeout=timeout,
         credentials=credentials,

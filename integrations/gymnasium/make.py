@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
+from cogment_lab.integrations.gymnasium.checks import check_choice, check_not_negative, check_properties
 from cogment_lab.integrations.gymnasium.environment import TrialConfig, TrialEnv
 from cogment_lab.integrations.gymnasium.process import ProcessEnv
 from cogment_lab.integrations.gymnasium.recording import default_store_path
@@ -82,7 +83,7 @@ def make(
         fallback: What is executed while the teacher is in control and gives no usable action: ``"agent"``,
             the player's, or ``"repeat"``, the teacher's previous one. Either is told as an intervention with
             ``is_fallback``, and nothing of it is imitated.
-        max_pause: Seconds after which a pause ends by itself.
+        max_pause: Seconds, 0 or more, after which a pause ends by itself.
         reward_mixing: ``"add"`` or ``"replace"`` lets feedback into the reward that ``step`` returns.
         feedback_weight: Weight of the feedback there.
         on_unacknowledged: When a takeover is executed under a learner that would not learn from it.
@@ -112,6 +113,11 @@ def make(
         evaluators=tuple(each for each in evaluators if each is not None),
         observers=tuple(observers),
     )
+    check_choice("fallback", fallback, ("agent", "repeat"))
+    check_choice("reward_mixing", reward_mixing, ("add", "replace", None))
+    check_choice("on_unacknowledged", on_unacknowledged, ("raise", "warn", "ignore"))
+    check_choice("info_keys", info_keys, ("all", "fixed"))
+    check_not_negative("max_pause", max_pause)
     name, build = _builder(env_id, env_kwargs, seating.wants_frames)
     if process:
         build = functools.partial(ProcessEnv, build)
@@ -126,7 +132,7 @@ def make(
         feedback_weight=feedback_weight,
         on_unacknowledged=on_unacknowledged,
         fixed_info=info_keys == "fixed",
-        properties=dict(properties or {}),
+        properties=check_properties(properties),
         user_id=user_id,
     )
     where = default_store_path(name) if isinstance(store, str) and store == "auto" else store
@@ -200,8 +206,7 @@ def _parse_pace(pace: str | None, seating: Seating) -> Pace | None:
 
 
 def _parse_watch(watch: str, watch_every: int) -> int:
-    if watch not in ("always", "sampled"):
-        raise ConfigurationError(f"watch={watch!r} is unknown; choose 'always' or 'sampled'")
+    check_choice("watch", watch, ("always", "sampled"))
     if watch_every < 1:
         raise ConfigurationError(f"watch_every={watch_every}: at least 1")
     return watch_every if watch == "sampled" else 1

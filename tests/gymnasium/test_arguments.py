@@ -1,0 +1,38 @@
+"""What ``make`` refuses, and what it says then."""
+
+from typing import Any
+
+import pettingzoo
+import pytest
+
+import cogment_lab
+from cogment_lab.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"fallback": "x"}, "fallback='x' is unknown; choose 'agent' or 'repeat'"),
+        ({"reward_mixing": "x"}, "reward_mixing='x' is unknown; choose 'add', 'replace' or None"),
+        ({"on_unacknowledged": "x"}, "choose 'raise', 'warn' or 'ignore'"),
+        ({"info_keys": "x"}, "choose 'all' or 'fixed'"),
+        ({"watch": "x"}, "choose 'always' or 'sampled'"),
+        ({"max_pause": -1}, "max_pause=-1 must be a number, 0 or more"),
+        ({"max_pause": float("nan")}, "max_pause=nan"),
+        ({"max_pause": "long"}, "max_pause='long'"),
+        ({"properties": {"a": 1}}, "write {'a': '1'}"),
+        ({"properties": {1: "a"}}, "write {'1': 'a'}"),
+        ({"properties": "a"}, "a dict of text by name"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_right_ones(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        cogment_lab.make("CartPole-v1", store=None, **wrong)
+    assert words in str(caught.value)
+
+
+def test_games_of_several_agents_have_the_same_properties() -> None:
+    env = pettingzoo.make("parallel", "classic/rps-v2", max_cycles=4)
+    actors = dict.fromkeys(("player_0", "player_1"), lambda observation: 0)
+    with pytest.raises(ConfigurationError, match="names and values are text"):
+        cogment_lab.run(env, actors, store=None, properties={"a": 1})
