@@ -18,7 +18,8 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """
     if value not in choices:
         *first, last = map(repr, choices)
-        raise ConfigurationError(f"{name}={value!r} is unknown; choose {', '.join(first)} or {last}")
+        listed = f"{', '.join(first)} or {last}" if first else last
+        raise ConfigurationError(f"{name}={value!r} is unknown; choose {listed}")
 
 
 def check_not_negative(name: str, value: Any) -> None:

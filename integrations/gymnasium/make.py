@@ -44,6 +44,7 @@ def make(
     watch: Literal["always", "sampled"] = "always",
     watch_every: int = 10,
     mix: ActionMix = "replace",
+    teacher_order: Literal["after_player"] = "after_player",
     fallback: Literal["agent", "repeat"] = "agent",
     max_pause: float = 600.0,
     reward_mixing: RewardMixing | None = None,
@@ -80,6 +81,8 @@ def make(
         watch_every: See ``watch``.
         mix: How a teacher's Box action meets the player's: ``"replace"``, ``"touched"`` (NaN leaves a
             dimension to the player) or ``"add"``.
+        teacher_order: The teacher sees what the player proposes before it decides. ``"simultaneous"`` is for
+            trials of services, as :class:`cogment_lab.envs.conversions.GymTeacherParallel`.
         fallback: What is executed while the teacher is in control and gives no usable action: ``"agent"``,
             the player's, or ``"repeat"``, the teacher's previous one. Either is told as an intervention with
             ``is_fallback``, and nothing of it is imitated.
@@ -113,6 +116,7 @@ def make(
         evaluators=tuple(each for each in evaluators if each is not None),
         observers=tuple(observers),
     )
+    _check_teacher_order(teacher_order)
     check_choice("fallback", fallback, ("agent", "repeat"))
     check_choice("reward_mixing", reward_mixing, ("add", "replace", None))
     check_choice("on_unacknowledged", on_unacknowledged, ("raise", "warn", "ignore"))
@@ -203,6 +207,16 @@ def _parse_pace(pace: str | None, seating: Seating) -> Pace | None:
             "person: pass teacher='web' (or player='web', or a seat), or another pace"
         )
     return parsed
+
+
+def _check_teacher_order(order: str) -> None:
+    if order == "simultaneous":
+        raise ConfigurationError(
+            "teacher_order='simultaneous' exists in trials of services only (serve "
+            "cogment_lab.envs.conversions.GymTeacherParallel with Cogment): here the teacher sees the "
+            "player's proposal first, teacher_order='after_player'"
+        )
+    check_choice("teacher_order", order, ("after_player",))
 
 
 def _parse_watch(watch: str, watch_every: int) -> int:

@@ -15,6 +15,8 @@ from cogment_lab.errors import ConfigurationError
         ({"fallback": "x"}, "fallback='x' is unknown; choose 'agent' or 'repeat'"),
         ({"reward_mixing": "x"}, "reward_mixing='x' is unknown; choose 'add', 'replace' or None"),
         ({"on_unacknowledged": "x"}, "choose 'raise', 'warn' or 'ignore'"),
+        ({"teacher_order": "x"}, "teacher_order='x' is unknown; choose 'after_player'"),
+        ({"teacher_order": "simultaneous"}, "GymTeacherParallel"),
         ({"info_keys": "x"}, "choose 'all' or 'fixed'"),
         ({"watch": "x"}, "choose 'always' or 'sampled'"),
         ({"max_pause": -1}, "max_pause=-1 must be a number, 0 or more"),
@@ -29,6 +31,11 @@ def test_a_wrong_value_is_refused_with_the_right_ones(wrong: dict[str, Any], wor
     with pytest.raises(ConfigurationError) as caught:
         cogment_lab.make("CartPole-v1", store=None, **wrong)
     assert words in str(caught.value)
+
+
+def test_the_order_of_teachers_here_may_be_named() -> None:
+    env = cogment_lab.make("CartPole-v1", store=None, teacher_order="after_player")
+    assert env.reset(seed=1)[1]["trial_id"]
 
 
 def test_games_of_several_agents_have_the_same_properties() -> None:
