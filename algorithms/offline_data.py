@@ -139,8 +139,6 @@ def read_offline_data(
                 store, observation_space=observation_space, action_space=action_space, **query
             )
     if isinstance(source, TrialStore) and not set(query) <= _OF_TRANSITIONS:
-        if "env_id" in query:
-            query["env"] = query.pop("env_id")
         source, query = source.query(**query), {}
     if isinstance(source, TrialStore | TrialQuery):
         known = _spaces_of(source, query)

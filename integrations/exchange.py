@@ -17,6 +17,7 @@ from cogment_lab.errors import ConfigurationError, StoreError, StoreFullError
 from cogment_lab.store import AgentSpec, StreamSpec, TrialData, TrialInfo, TrialStore, TrialStream
 from cogment_lab.store.copying import write_trial
 from cogment_lab.store.info import decode_info, encode_info
+from cogment_lab.store.query import one_env
 from cogment_lab.trial.sample import Feedback
 
 __all__ = [
@@ -71,9 +72,16 @@ def decode_feedback(text: str | bytes) -> list[Feedback]:
     return [Feedback(*row) for row in decode_info(text)["feedback"]]
 
 
-def find_agents(store: TrialStore, *, env: str | None = None) -> list[str]:
-    """Return the agents of a store's trials (of one environment), in order; ``["gym"]`` without trials."""
-    return list(dict.fromkeys(name for info in store.trials(env_id=env) for name in info.agents)) or ["gym"]
+def find_agents(store: TrialStore, query: Mapping[str, Any]) -> list[str]:
+    """Return the agents of a store's trials, in order; ``["gym"]`` without trials.
+
+    Args:
+        store: Holds the trials.
+        query: Of ``TrialStore.query``; heeded is which environment it names.
+    """
+    env_id = one_env(query.get("env"), query.get("env_id"))
+    found = store.trials(env_id=env_id)
+    return list(dict.fromkeys(name for info in found for name in info.agents)) or ["gym"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,7 +172,7 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
     """
     match = _ID.fullmatch(dataset_id)
     head, version = (match["head"], match["version"] or "") if match else (dataset_id, "")
-    agents = find_agents(store, env=options.get("env"))
+    agents = find_agents(store, options)
     if len(agents) == 1:
         return {agents[0]: to_minari(store, dataset_id, agent=agents[0], **options)}
     written: dict[str, MinariDataset] = {}

@@ -20,7 +20,7 @@ from cogment_lab.store import TrialStore
 __all__ = ["export_trials", "import_trials", "parse_query"]
 
 _NUMBERS = ("min_return", "since")
-_TEXTS = ("env", "actor", "only", "damaged")
+_TEXTS = ("env", "env_id", "actor", "only", "damaged")
 
 
 def parse_query(given: Sequence[str]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _write(
     writers = {"npz": (to_npz, "trial"), "csv": (to_csv, "step"), "parquet": (to_parquet, "step")}
     write, unit = writers[kind]
     path = Path(name if name.endswith(f".{kind}") else f"{name}.{kind}")
-    agents = [agent] if agent is not None else find_agents(store, env=chosen.get("env"))
+    agents = [agent] if agent is not None else find_agents(store, chosen)
     said = []
     with contextlib.ExitStack() as unless_complete:
         for each in agents:
@@ -142,7 +142,7 @@ def _left_out(store: TrialStore, query: dict[str, Any]) -> list[str]:
     """Return why ``damaged=skip`` is going to leave out trials."""
     if query.get("damaged") != "skip":
         return []
-    found = store.query(**query, agent=find_agents(store, env=query.get("env"))[0])
+    found = store.query(**query, agent=find_agents(store, query)[0])
     for _ in found:
         pass
     reasons = collections.Counter(found.skipped.values())

@@ -162,6 +162,17 @@ class TrialQuery:
         return train, test
 
 
+def one_env(env: str | None, env_id: str | None) -> str | None:
+    """Return the environment's name, which goes by either name in a query.
+
+    Raises:
+        ConfigurationError: both are given.
+    """
+    if env is not None and env_id is not None:
+        raise ConfigurationError(f"env={env!r} and env_id={env_id!r} are the same argument: give one of them")
+    return env_id if env is None else env
+
+
 def query_trials(
     store: TrialStore,
     *,

@@ -21,7 +21,7 @@ from cogment_lab.store.forgetting import Forgotten, forget_person, scrub_file
 from cogment_lab.store.labels import Label, LabelKind, Labels
 from cogment_lab.store.location import MEMORY, check_file_system, parse_location, prepare_for_writing
 from cogment_lab.store.pending import StreamQueue
-from cogment_lab.store.query import Only, TrialQuery, query_trials
+from cogment_lab.store.query import Only, TrialQuery, one_env, query_trials
 from cogment_lab.store.reader import load_trial
 from cogment_lab.store.schema import check_header
 from cogment_lab.store.stream import TrialStream
@@ -292,6 +292,7 @@ class TrialStore:
         self,
         *,
         env: str | None = None,
+        env_id: str | None = None,
         properties: Mapping[str, str] | None = None,
         actor: str | None = None,
         agent: str = "gym",
@@ -308,6 +309,7 @@ class TrialStore:
 
         Args:
             env: The environment's name.
+            env_id: The same, as it is called elsewhere.
             properties: Each must be among the trial's.
             actor: Somebody who took part: a user id, ``"web"`` (a person at a page), or the class of a seat
                 or policy.
@@ -325,13 +327,13 @@ class TrialStore:
             damaged: ``"skip"`` leaves out trials that cannot be decoded; the query's ``skipped`` names them.
 
         Raises:
-            ConfigurationError: an unknown choice, or trials whose spaces differ.
+            ConfigurationError: an unknown choice, both ``env`` and ``env_id``, or trials whose spaces differ.
             TrialNotFoundError: one of ``trial_ids`` is not there.
             TrialStateError: one of ``trial_ids`` still runs.
         """
         return query_trials(
             self,
-            env=env,
+            env=one_env(env, env_id),
             properties=properties,
             actor=actor,
             agent=agent,

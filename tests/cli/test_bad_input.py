@@ -395,3 +395,12 @@ def test_a_video_needs_frames_of_one_size() -> None:
         write([np.zeros((20, 30, 3), np.uint8), np.zeros((20, 32, 3), np.uint8)])
     assert not left_behind()
     assert write(frames(3)) == 3 and Path("out.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_query_knows_the_environment_by_both_names(store: Path, kind: str) -> None:
+    export(store, kind, "env_id=CartPole-v1")
+    with pytest.raises(ConfigurationError, match="the same argument"):
+        export(
+            store, kind, "env_id=CartPole-v1", "env=CartPole-v1", name="b/c-v0" if kind == "minari" else "b"
+        )

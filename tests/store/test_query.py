@@ -206,3 +206,13 @@ def test_sequences_hold_every_step_and_pad_the_rest(
         for tick in range(first, min(first + length, count))
     ]
     assert seen == wanted
+
+
+def test_the_environment_goes_by_both_names(filled: TrialStore) -> None:
+    stream = filled.open_stream(make_spec(env_id="Other-v0"))
+    record_trial(stream, "other", 2, start=40)
+    stream.close()
+    assert filled.query(env_id="Other-v0").trial_ids == filled.query(env="Other-v0").trial_ids == ["other"]
+    assert filled.query(env_id="Nothing-v0").trial_ids == []
+    with pytest.raises(ConfigurationError, match="the same argument"):
+        filled.query(env="Other-v0", env_id="Other-v0")
