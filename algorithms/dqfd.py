@@ -11,8 +11,8 @@ returns are one-step (lambda_1 = 0). What is added: takeovers of a running trial
 from __future__ import annotations
 
 import io
-import pathlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 from cogment_lab.errors import ConfigurationError, WrongBufferError
 from cogment_lab.store import TrialQuery
+from cogment_lab.store.given import store_to_read
 
 if TYPE_CHECKING:
     from cogment_lab.integrations.unobserved import Unobserved
@@ -185,7 +186,7 @@ class DQfD(DQN):
 
     def add_demonstrations(
         self,
-        source: TrialStore | TrialQuery | TransitionBatch | Iterable[TransitionBatch],
+        source: TrialStore | Path | str | TrialQuery | TransitionBatch | Iterable[TransitionBatch],
         *,
         env_id: str | None = None,
         trial_ids: Collection[str] | None = None,
@@ -195,7 +196,7 @@ class DQfD(DQN):
         """Add recorded steps to the demonstrations: their executed actions, whoever decided them.
 
         Args:
-            source: A store, a query of one (``TrialStore.query``), or batches of transitions
+            source: A store or its path, a query of one (``TrialStore.query``), or batches of transitions
                 (``TrialStore.transitions``).
             env_id: From a store, only trials of this environment.
             trial_ids: From a store, only these trials.
@@ -208,9 +209,14 @@ class DQfD(DQN):
 
         Raises:
             WrongBufferError: they are of other spaces than the model's.
-            ConfigurationError: there are none, or trials are chosen twice.
+            ConfigurationError: there are none, no such file, or trials are chosen twice.
             TrialStateError: one of ``trial_ids`` still runs.
         """
+        if isinstance(source, str | Path):
+            with store_to_read(source) as store:
+                return self.add_demonstrations(
+                    store, env_id=env_id, trial_ids=trial_ids, agent=agent, unobserved=unobserved
+                )
         found: Any = source
         choice: dict[str, Any] = {"env_id": env_id, "trial_ids": trial_ids, "agent": agent}
         if hasattr(source, "query"):
@@ -225,11 +231,11 @@ class DQfD(DQN):
             )
         return added
 
-    def save_demonstrations(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+    def save_demonstrations(self, path: str | Path | io.BufferedIOBase) -> None:
         """Save the demonstrations as a pickle file; ``save`` leaves them out, like the replay buffer."""
         save_to_pkl(path, self.demo_buffer, self.verbose)
 
-    def load_demonstrations(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+    def load_demonstrations(self, path: str | Path | io.BufferedIOBase) -> None:
         """Load what :meth:`save_demonstrations` saved; only files that you trust."""
         self.demo_buffer = load_from_pkl(path, self.verbose)
         self.demo_buffer.device = self.device

@@ -17,6 +17,7 @@ from cogment_lab.errors import ConfigurationError
 from cogment_lab.store import TrialData, TrialQuery, TrialStore
 from cogment_lab.store.catalog import as_names
 from cogment_lab.store.columns import concatenate_columns, take_rows
+from cogment_lab.store.given import store_to_read
 
 __all__ = ["OfflineData", "read_offline_data"]
 
@@ -132,9 +133,7 @@ def read_offline_data(
     if isinstance(source, OfflineData):
         return source
     if isinstance(source, str | os.PathLike):
-        if not str(source).startswith("grpc://") and not os.path.exists(source):
-            raise ConfigurationError(f"{os.fspath(source)} does not exist: record trials into it first")
-        with TrialStore(source) as store:
+        with store_to_read(source) as store:
             return read_offline_data(
                 store, observation_space=observation_space, action_space=action_space, **query
             )

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from cogment_lab.errors import ConfigurationError, StoreError, StoreFullError
 from cogment_lab.store import AgentSpec, StreamSpec, TrialData, TrialInfo, TrialStore, TrialStream
 from cogment_lab.store.copying import write_trial
+from cogment_lab.store.given import store_to_write
 from cogment_lab.store.info import decode_info, encode_info
 from cogment_lab.store.query import one_env
 from cogment_lab.trial.sample import Feedback
@@ -120,18 +121,19 @@ class TrialSource(Protocol):
         """Return one of them."""
 
 
-def record_sources(store: TrialStore, sources: Sequence[TrialSource]) -> list[str]:
+def record_sources(store: TrialStore | str | os.PathLike[str], sources: Sequence[TrialSource]) -> list[str]:
     """Record the trials of one or several sources; what several agents did in one trial becomes one again.
 
     Returns:
         The ids of the new trials; an id that is taken gets a suffix.
 
     Raises:
+        ConfigurationError: ``store`` is neither a store nor the path of one.
         SpecError: values do not fit the spaces.
         StoreError: the store cannot be written, or its disk is full; trials before stay.
     """
     found = []
-    with contextlib.ExitStack() as stack:
+    with store_to_write(store) as store, contextlib.ExitStack() as stack:
         streams: dict[tuple[Any, ...], TrialStream] = {}
         for trial_id, parts in _join(sources):
             trials = {source.agent: source.read(index) for source, index in parts}

@@ -186,7 +186,7 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
 
 def from_minari(
     dataset: MinariDataset | str | Sequence[MinariDataset | str],
-    store: TrialStore,
+    store: TrialStore | str | Path,
     *,
     env_id: str | None = None,
 ) -> list[str]:
@@ -196,7 +196,7 @@ def from_minari(
         dataset: Or the id of one on this machine, or several: what several agents did in one trial
             (:func:`to_minari_by_agent`) becomes one trial again. Agents have the names that our exports
             noted, ``"gym"`` elsewhere.
-        store: Where to record.
+        store: Where to record; a store, or its path.
         env_id: Name of the environment; by default that which was noted, or the dataset's.
 
     Returns:

@@ -85,12 +85,12 @@ def to_npz(query: TrialQuery, path: Path) -> int:
     return count
 
 
-def from_npz(path: Path | Sequence[Path], store: TrialStore) -> list[str]:
+def from_npz(path: Path | Sequence[Path], store: TrialStore | str | Path) -> list[str]:
     """Record the trials of archives that :func:`to_npz` wrote; an id that is taken gets a suffix.
 
     Args:
         path: One, or one for each agent of the trials, which are joined again.
-        store: Where to record.
+        store: Where to record; a store, or its path.
 
     Returns:
         The ids of the new trials.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
@@ -31,6 +33,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.store.given import store_to_read
 from cogment_lab.store.query import TrialQuery, leave_out, with_successors
 
 if TYPE_CHECKING:
@@ -93,7 +96,7 @@ class TransitionBatch(Protocol):
 
 def fill_replay_buffer(
     buffer: ReplayBuffer,
-    store: TrialStore | TrialQuery,
+    store: TrialStore | str | os.PathLike[str] | TrialQuery,
     *,
     env_id: str | None = None,
     trial_ids: Collection[str] | None = None,
@@ -112,8 +115,8 @@ def fill_replay_buffer(
     Args:
         buffer: ``model.replay_buffer``; HER's are filled step by step, with the recorded infos if they have
             ``copy_info_dict``, and relabel these trials as their own.
-        store: Holds the trials; or a choice of them, or of their steps (``store.query(...)``), which says
-            itself what the next three say of a store.
+        store: Holds the trials; or its path; or a choice of them, or of their steps (``store.query(...)``),
+            which says itself what the next three say of a store.
         env_id: Only trials of this environment.
         trial_ids: Only these trials; without, all but those that people discarded. Ticks that a label
             discards are left out of all.
@@ -133,8 +136,8 @@ def fill_replay_buffer(
         WrongBufferError: observations or actions do not fit the buffer's spaces, or are NaN; what was added
             before stays.
         CorruptStoreError: ticks cannot be decoded; ``trial_ids`` can leave out the trials it names.
-        ConfigurationError: an unknown ``actions`` or ``unobserved``, ``"replay"`` cannot make the
-            environment, or trials are chosen twice.
+        ConfigurationError: no such file, an unknown ``actions`` or ``unobserved``, ``"replay"`` cannot make
+            the environment, or trials are chosen twice.
         ReplayDivergedError: with ``"replay"``, an environment did not do again what is recorded.
 
     Example:
@@ -142,6 +145,22 @@ def fill_replay_buffer(
         ...     return fill_replay_buffer(model.replay_buffer, store.query(only="interventions"))
     """
     check_unobserved(unobserved)
+    with contextlib.nullcontext(store) if isinstance(store, TrialQuery) else store_to_read(store) as found:
+        return _fill(buffer, found, env_id, trial_ids, agent, actions, batch_size, unobserved, env)
+
+
+def _fill(
+    buffer: ReplayBuffer,
+    store: TrialStore | TrialQuery,
+    env_id: str | None,
+    trial_ids: Collection[str] | None,
+    agent: str,
+    actions: Literal["executed", "proposed"],
+    batch_size: int | None,
+    unobserved: Unobserved,
+    env: Any,
+) -> int:
+    """Do what :func:`fill_replay_buffer` says."""
     discarded = False
     if isinstance(store, TrialQuery):
         if env_id is not None or trial_ids is not None or agent not in ("gym", store.agent):
@@ -155,7 +174,7 @@ def fill_replay_buffer(
         store = store.store
     lacking = find_unobserved(store, env_id=env_id, agent=agent, trial_ids=trial_ids)
     if unobserved == "warn":
-        warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=2)
+        warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=3)
     if batch_size is None:
         batch_size = int(np.clip(_BATCH_BYTES // _observation_bytes(buffer), 1024, 65536))
     rebuilt = {info.trial_id for info in lacking if info.state != "RUNNING" and unobserved == "replay"}
@@ -196,7 +215,7 @@ def fill_replay_buffer(
         asked = {"env_id": env_id, "agent": agent, "trial_ids": trial_ids}
         nothing = TrialQuery(store=store, agent=agent, infos=(), asked=asked)
         warnings.warn(
-            f"no step of {store!r} was added to the replay buffer: {nothing.explain()}", stacklevel=2
+            f"no step of {store!r} was added to the replay buffer: {nothing.explain()}", stacklevel=3
         )
     return added
 

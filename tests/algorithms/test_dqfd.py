@@ -105,6 +105,9 @@ def test_demonstrations_come_from_a_store(store):
     model = make_model()
     assert model.add_demonstrations(store, env_id="CartPole-v1") == model.demo_buffer.size() == 450
     assert model.replay_buffer.size() == 0
+    assert make_model().add_demonstrations(store.path) == 450
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        make_model().add_demonstrations("nothing.db")
 
 
 def test_demonstrations_come_from_batches_of_transitions(store):

@@ -128,3 +128,15 @@ def test_each_agent_gets_a_dataset() -> None:
     assert found["blue"][0].actions.tolist() == [1, 1, 1] and found[
         "blue"
     ].action_space == gym.spaces.Discrete(3)
+
+
+def test_a_store_to_record_in_may_be_given_by_its_path() -> None:
+    with TrialStore("from.db") as store:
+        cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store=store, max_episode_steps=5)
+        dataset = store.to_minari("path/cart-v0")
+        (trial_id,) = from_minari(dataset, "again.db")
+        with TrialStore("again.db") as again:
+            assert again.info(trial_id).n_ticks == 5
+            assert_same_trials(again, store)
+    with pytest.raises(ConfigurationError, match="neither a TrialStore nor the path"):
+        from_minari("path/cart-v0", None)  # type: ignore[arg-type]

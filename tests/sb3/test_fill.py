@@ -369,3 +369,19 @@ def test_a_query_fills_with_the_steps_that_it_chooses(tmp_path):
         filled(store.query(env="Other"))
     with pytest.raises(ConfigurationError, match="chooses trials itself"):
         filled(store.query(), env_id="CartPole-v1")
+
+
+def test_a_store_may_be_given_by_its_path(tmp_path):
+    path = tmp_path / "some.db"
+    cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store=path, max_episode_steps=5)
+    env = gym.make("CartPole-v1")
+    buffer = ReplayBuffer(20, env.observation_space, env.action_space, device="cpu")
+    assert fill_replay_buffer(buffer, str(path)) == fill_replay_buffer(buffer, path) == 5
+    with pytest.warns(UserWarning, match="asked for was env_id='Other'") as caught:
+        fill_replay_buffer(buffer, path, env_id="Other")
+    assert caught[0].filename == __file__
+    with pytest.raises(ConfigurationError, match=r"nothing\.db does not exist"):
+        fill_replay_buffer(buffer, tmp_path / "nothing.db")
+    with pytest.raises(ConfigurationError, match="neither a TrialStore nor the path"):
+        fill_replay_buffer(buffer, 5)
+    assert not (tmp_path / "nothing.db").exists()
