@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -188,8 +188,20 @@ async def resolve(
     if not found:
         wanted = f"service {question.service_id}" if question.service_id else question.type.name.lower()
         how = "" if use_ssl is None else f" served {'by TLS' if use_ssl else 'in the clear'}"
-        raise ServiceUnreachableError(f"the directory knows no {wanted} with {question.properties}{how}")
+        others = await _others(directory, question)
+        raise ServiceUnreachableError(
+            f"the directory knows no {wanted} with {question.properties}{how}{others}"
+        )
     return found[0].target
+
+
+async def _others(directory: DirectoryClient, question: Discovery) -> str:
+    """Return which implementations of the wanted kind there are, where one was named."""
+    if question.service_id or "__implementation" not in question.properties:
+        return ""
+    found = await directory.inquire(replace(question, properties={}))
+    names = sorted({service.properties.get("__implementation", "") for service in found} - {""})
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(repr, names)) or 'none'}"
 
 
 @contextlib.asynccontextmanager

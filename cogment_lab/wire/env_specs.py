@@ -77,16 +77,23 @@ async def ask_env_specs(
     try:
         stub = Stub(channel, "cogmentAPI.EnvironmentSP")
         reply = await stub.Status(StatusRequest(names=[name]), timeout=timeout)
+        if name not in reply.statuses:
+            every = await stub.Status(StatusRequest(names=["*"]), timeout=timeout)
+            raise ServiceError(_unknown(target, implementation, every.statuses))
     except grpc.aio.AioRpcError as error:
         raise ServiceUnreachableError(f"no environment answers at {target}: {error.details()}") from error
     finally:
         await channel.close(None)
-    if name not in reply.statuses:
-        raise ServiceError(
-            f"the service at {target} has no environment {implementation!r}, or tells no specs"
-        )
     agents = {
         agent: AgentSpecs.FromString(base64.b64decode(text))
         for agent, text in json.loads(reply.statuses[name]).items()
     }
     return EnvSpecs(endpoint=f"grpc://{target}", agents=agents)
+
+
+def _unknown(target: str, implementation: str, statuses: Mapping[str, str]) -> str:
+    """Return what is wrong with an environment of that name, by all that a service tells."""
+    start = status_name("")
+    names = sorted(name.removeprefix(start) for name in statuses if name.startswith(start))
+    there = f"it has {', '.join(map(repr, names))}" if names else "it tells no specs"
+    return f"the service at {target} has no environment {implementation!r}; {there}"

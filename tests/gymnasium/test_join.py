@@ -13,7 +13,13 @@ from gymnasium.utils.env_checker import check_env
 import cogment_lab
 from cogment_lab.actors import ConstantActor
 from cogment_lab.envs import GymEnvironment
-from cogment_lab.errors import ConfigurationError, ServiceUnreachableError, TrialFailedError, TrialStateError
+from cogment_lab.errors import (
+    ConfigurationError,
+    ServiceError,
+    ServiceUnreachableError,
+    TrialFailedError,
+    TrialStateError,
+)
 
 
 class Broken(gym.Env[Any, Any]):
@@ -77,8 +83,13 @@ def test_an_environment_is_found_by_its_name_alone(served: Any) -> None:
         assert env.step(0)[1] == 1.0
     finally:
         env.close()
-    with pytest.raises(ServiceUnreachableError, match="knows no environment"):
+    with pytest.raises(
+        ServiceUnreachableError, match=r"knows no environment .*; there are 'broken', 'cartpole'"
+    ):
         cogment_lab.join(served.orchestrator_endpoint, environment="nowhere")
+    where = f"grpc://localhost:{served.env_ports['cartpole']}"
+    with pytest.raises(ServiceError, match="no environment 'nowhere'; it has 'cartpole'"):
+        cogment_lab.join(served.orchestrator_endpoint, environment="nowhere", environment_endpoint=where)
 
 
 @pytest.mark.filterwarnings("ignore:.*A Box observation space:UserWarning")  # the bare one has it too
