@@ -254,6 +254,12 @@ def run_trials(
         InvalidActionError: an actor gave no action, or one outside the space.
         EnvironmentCrashedError: the environment raised.
     """
+    if not isinstance(actors, Mapping):
+        agents = getattr(env, "possible_agents", None)
+        raise ConfigurationError(
+            f"actors={actors!r} is one for several agents: pass a dict of somebody for each of "
+            f"{sorted(agents) if agents else 'env.possible_agents'}"
+        )
     spec = env if isinstance(env, PettingZooSpec) else None
     is_own = spec is not None
     if isinstance(env, PettingZooSpec):

@@ -98,6 +98,18 @@ def test_every_agent_needs_an_actor() -> None:
         cogment_lab.run(make_env("aec"), {"player_0": rock}, store=None)
 
 
+def test_one_actor_is_none_for_each_agent() -> None:
+    with pytest.raises(ConfigurationError, match=r"for each of \['player_0', 'player_1'\]"):
+        cogment_lab.run(make_env("parallel"), rock, store=None)
+
+
+@pytest.mark.parametrize("option", ["process", "teacher"])
+def test_what_only_gymnasium_environments_take_is_named(option: str) -> None:
+    actors = {"player_0": rock, "player_1": paper}
+    with pytest.raises(ConfigurationError, match=f"{option}: .* takes fps and properties only"):
+        cogment_lab.run(make_env("parallel"), actors, store=None, **{option: True})
+
+
 def test_an_action_outside_the_space_names_the_agent() -> None:
     with pytest.raises(InvalidActionError, match="player_1"):
         cogment_lab.run(make_env("parallel"), {"player_0": rock, "player_1": lambda o: 9}, store=None)

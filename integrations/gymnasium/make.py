@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,7 @@ def make(
     player: Any = None,
     teacher: Any = None,
     evaluator: Any = None,
-    observers: Sequence[Any] = (),
+    observers: Any = (),
     store: TrialStore | str | Path | None = "auto",
     record: Literal["auto", "full", "actions", "interventions"] | None = "auto",
     pace: Literal["max", "live", "slow", "half", "quarter", "step"] | None = None,
@@ -65,7 +65,7 @@ def make(
             (:class:`cogment_lab.actors.SB3Actor`); ``step``'s action is only used where that gives none.
         teacher: Who may override the player: ``"web"``, a seat, or as above, always in control.
         evaluator: Who gives feedback: ``"web"``, a seat, or ``function(tick) -> value | None``; or a list.
-        observers: Who only watches: ``"web"`` or seats.
+        observers: Who only watches: ``"web"``, a seat, or a list.
         store: A store, its path, or ``None`` to record nothing. ``"auto"`` is ``$COGMENT_LAB_STORE`` or
             ``./runs/<env>.db``.
         record: ``"full"``; ``"actions"``, everything but observations outside takeovers; ``"interventions"``,
@@ -109,12 +109,11 @@ def make(
         (0, False)
     """
     arguments = locals()
-    evaluators = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
     seating = Seating(
         player=player,
         teacher=teacher,
-        evaluators=tuple(each for each in evaluators if each is not None),
-        observers=tuple(observers),
+        evaluators=_each(evaluator),
+        observers=_each(observers),
     )
     _check_teacher_order(teacher_order)
     check_choice("fallback", fallback, ("agent", "repeat"))
@@ -145,6 +144,12 @@ def make(
     )
     env.spec = _spec(env, name, arguments)
     return env
+
+
+def _each(occupants: Any) -> tuple[Any, ...]:
+    """Return one, several or no occupants of a role as a tuple."""
+    several = occupants if isinstance(occupants, list | tuple) else (occupants,)
+    return tuple(each for each in several if each is not None)
 
 
 def _builder(

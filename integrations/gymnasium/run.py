@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["play_trial", "run"]
 
 _AGENT = "gym"
+_OF_GAMES = {"properties", "fps"}
 
 
 def run(
@@ -43,7 +44,7 @@ def run(
         **make_kwargs: Passed to :func:`cogment_lab.make`; for PettingZoo, ``properties`` and ``fps``.
 
     Raises:
-        ConfigurationError: no player, or a role that does not exist.
+        ConfigurationError: no player, or a role or an argument that does not exist.
 
     Example:
         >>> import cogment_lab
@@ -53,6 +54,11 @@ def run(
     if trials < 1:
         raise ConfigurationError(f"trials={trials}: at least one")
     if is_pettingzoo(env_or_id):
+        if others := sorted(set(make_kwargs) - _OF_GAMES):
+            raise ConfigurationError(
+                f"{', '.join(others)}: an environment of several agents takes "
+                f"{' and '.join(sorted(_OF_GAMES))} only; what else make() takes is for Gymnasium's"
+            )
         return run_trials(env_or_id, actors, trials, seed=seed, store=store, **make_kwargs)
     roles = dict(actors) if isinstance(actors, Mapping) else {_AGENT: actors}
     player = roles.pop(_AGENT, None)

@@ -7,6 +7,7 @@ import pytest
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError
+from cogment_lab.humans import SimulatedHuman
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,12 @@ def test_games_of_several_agents_have_the_same_properties() -> None:
     actors = dict.fromkeys(("player_0", "player_1"), lambda observation: 0)
     with pytest.raises(ConfigurationError, match="names and values are text"):
         cogment_lab.run(env, actors, store=None, properties={"a": 1})
+
+
+def test_one_observer_needs_no_list() -> None:
+    seat = SimulatedHuman(lambda observation: 0, role="observer")
+    for given, expected in ((None, 0), ((), 0), ("web", 1), (seat, 1), ([seat, "web"], 2)):
+        env = cogment_lab.make("CartPole-v1", observers=given, store=None)
+        assert len(env.config.seating.observers) == expected
+    with pytest.raises(ConfigurationError, match="observer=5 cannot sit"):
+        cogment_lab.make("CartPole-v1", observers=5, store=None)
