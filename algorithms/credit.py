@@ -170,7 +170,10 @@ def assign_credit(
     starts = np.asarray(t_shown, np.int64)
     if starts.ndim != 1 or (np.diff(starts) < 0).any():
         raise ConfigurationError("t_shown must be the ascending times of the steps of one trial, in ns")
-    early, late = window
+    try:
+        early, late = map(float, window)
+    except (TypeError, ValueError):
+        early = late = math.nan
     if not 0.0 <= early < late:
         raise ConfigurationError(f"window={window} must be (from, to) in seconds, 0 <= from < to")
     low, high = delay_distribution.cdf(np.array([early, late], np.float64))

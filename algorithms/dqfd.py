@@ -223,6 +223,11 @@ class DQfD(DQN):
             found, choice = found.query(env=env_id, trial_ids=trial_ids, agent=agent), {}
         if isinstance(found, TrialQuery):
             added = fill_replay_buffer(self.demo_buffer, found, unobserved=unobserved, **choice)
+        elif not isinstance(source, Iterable) and not hasattr(source, "observations"):
+            raise ConfigurationError(
+                f"source={source!r:.200} holds no demonstrations: pass a TrialStore, its path, a query, or "
+                "batches of transitions"
+            )
         else:
             added = write_transitions(self.demo_buffer, [found] if hasattr(source, "observations") else found)
         if not added:

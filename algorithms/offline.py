@@ -99,6 +99,11 @@ class OfflineAlgorithm(BaseAlgorithm):
             raise ConfigurationError(f"gamma={gamma} and tau={tau} must lie between 0 and 1")
         if reward_scale != "auto" and not 0.0 < float(reward_scale) < np.inf:
             raise ConfigurationError(f"reward_scale={reward_scale!r} must be positive, or 'auto'")
+        if data is None and env is None and _init_setup_model:
+            raise ConfigurationError(
+                f"{type(self).__name__} learns from data: pass a TrialStore, its path, TrialData or arrays, "
+                "or env=, and give it data later by set_data()"
+            )
         self.batch_size, self.gamma, self.tau = batch_size, gamma, tau
         self.reward_scale: RewardScale = reward_scale
         self.scaled_by = 1.0 if reward_scale == "auto" else float(reward_scale)

@@ -152,6 +152,10 @@ def read_offline_data(
         raise ConfigurationError(
             f"{', '.join(query)} choose among the trials of a store, not of {type(source)}"
         )
+    elif not isinstance(source, Iterable) and not hasattr(source, "observations"):
+        raise ConfigurationError(
+            f"data={source!r:.200} are no steps: pass a TrialStore, its path, a query, TrialData or arrays"
+        )
     else:
         parts = [source] if isinstance(source, Mapping) or hasattr(source, "observations") else list(source)
     if observation_space is None or action_space is None:

@@ -98,6 +98,8 @@ def test_no_feedback_counts_more_than_once(times, opinions, delay):
         ({"t_shown": [2, 1]}, "ascending"),
         ({}, "t_shown"),
         ({"t_shown": [0], "window": (1.0, 0.5)}, "window"),
+        ({"t_shown": [0], "window": 4.0}, r"window=4.0 must be \(from, to\)"),
+        ({"t_shown": [0], "window": (0.0, 1.0, 2.0)}, "window"),
         ({"t_shown": [0], "window": (2.0, 3.0)}, "no delay"),
     ],
 )

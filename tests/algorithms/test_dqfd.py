@@ -108,6 +108,8 @@ def test_demonstrations_come_from_a_store(store):
     assert make_model().add_demonstrations(store.path) == 450
     with pytest.raises(ConfigurationError, match="does not exist"):
         make_model().add_demonstrations("nothing.db")
+    with pytest.raises(ConfigurationError, match="source=5 holds no demonstrations"):
+        make_model().add_demonstrations(5)
 
 
 def test_demonstrations_come_from_batches_of_transitions(store):

@@ -110,3 +110,13 @@ def test_an_algorithm_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingExtraError, match=r"algorithms\.IQL needs .*cogment_lab\[sb3\]"):
         algorithms.IQL  # noqa: B018
     assert callable(algorithms.assign_credit), "which needs numpy alone"
+
+
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_what_is_no_data(algorithm):
+    with pytest.raises(ConfigurationError, match="data=5 are no steps"):
+        algorithm("MlpPolicy", 5)
+    with pytest.raises(ConfigurationError, match=r"learns from data: .* set_data"):
+        algorithm("MlpPolicy", None)
+    with pytest.raises(ConfigurationError, match="set_data"):
+        algorithm("MlpPolicy", None, env="Pendulum-v1").learn(1)
