@@ -24,7 +24,6 @@ from cogment_lab.integrations.replayed import (
 )
 
 from cogment_lab.errors import ConfigurationError, ReplayDivergedError
-from cogment_lab.store.columns import value_at
 
 if TYPE_CHECKING:
     from cogment_lab.store import TrialData, TrialInfo, TrialStore
@@ -54,7 +53,7 @@ class AgentsTrial:
         for agent, data in self.data.items():
             row = int(np.searchsorted(data.ticks, tick))
             if row < len(data) and data.ticks[row] == tick:
-                found[agent] = value_at(data.actions, row)
+                found[agent] = data.executed_action(row)
         return found
 
 
@@ -124,7 +123,7 @@ class _Script:
         return recorded_observation(self.data, self.row) if len(self.data) else UNKNOWN
 
     def take(self) -> Any:
-        action = value_at(self.data.actions, self.row)
+        action = self.data.executed_action(self.row)
         self.row += 1
         return action
 

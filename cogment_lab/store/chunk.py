@@ -70,6 +70,18 @@ class AgentRows:
             return codec.unpack(self.table["action"])
         return codec.unpack_each(self.part("actions")[1])
 
+    def exact_actions(self) -> dict[int, npt.NDArray[Any]]:
+        """Return, by row, the executed actions of another dtype than the space's, as they were.
+
+        Raises:
+            ValueError: one of them is damaged.
+        """
+        if not self.layout.action.is_fixed:
+            return {}
+        indices, values = self.part("actions")
+        unpack = self.layout.action.unpack_exactly
+        return {index: unpack(value) for index, value in zip(indices.tolist(), values, strict=True)}
+
     def proposed_actions(self) -> Column:
         """Return what the player wanted: the executed actions, overwritten where it was something else."""
         proposed = self.actions()

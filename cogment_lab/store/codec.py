@@ -8,6 +8,7 @@ and its value bytes (:mod:`cogment_lab.specs`).
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -80,6 +81,35 @@ class ValueCodec:
         for data in ragged:
             fixed += (_PACK_LENGTH(len(data)), data)
         return b"".join(fixed)
+
+    def pack_exactly(self, value: Any) -> bytes | None:
+        """Return the whole array where :meth:`pack` would change what comes of it, else ``None``.
+
+        That is an array of another dtype where the space is a Box of floats: an environment goes on in the
+        precision that it is given. Of integers only what they cannot hold matters.
+        """
+        dtype = self.dtype
+        if dtype is None or type(value) is not np.ndarray or value.dtype == dtype:
+            return None
+        if value.dtype.kind not in "biuf":
+            return None
+        if dtype.kind != "f" and np.array_equal(value.astype(dtype), value):
+            return None
+        return _head(value.dtype, value.shape) + value.tobytes()
+
+    @staticmethod
+    def unpack_exactly(data: bytes) -> npt.NDArray[Any]:
+        """Return the array that :meth:`pack_exactly` was given.
+
+        Raises:
+            ValueError: the bytes are damaged.
+        """
+        head, _, content = data.partition(b"\n")
+        try:
+            dtype, *shape = head.decode().split()
+            return np.frombuffer(content, np.dtype(dtype)).reshape([int(length) for length in shape]).copy()
+        except TypeError as error:
+            raise ValueError(f"a stored action has no dtype: {error}") from error
 
     def unpack(self, values: npt.NDArray[np.uint8]) -> Column:
         """Return a column of values of fixed size, from an array ``(n, size) uint8``."""
@@ -182,6 +212,11 @@ class ValueCodec:
             return tuple(take_part(values, ragged) for _, take_part in plans)
 
         return put, take
+
+
+@functools.lru_cache(maxsize=256)
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    return " ".join((dtype.str, *map(str, shape))).encode() + b"\n"
 
 
 def _put_integer(value: Any, fixed: list[bytes], ragged: list[bytes]) -> None:

@@ -94,7 +94,7 @@ def _write_agent(stream: TrialStream, agent: str, data: TrialData) -> None:
     for row, number in enumerate(data.ticks.tolist()):
         tick.number = number
         tick.observation = value_at(data.observations, row)
-        tick.executed_action = value_at(data.actions, row)
+        tick.executed_action = data.executed_action(row)
         tick.decided_by = DECIDED_BY.index(str(data.decided_by[row]))
         tick.proposed_action = value_at(data.proposed_actions, row)
         tick.phase = Phase[str(data.phase[row])]

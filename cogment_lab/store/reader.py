@@ -108,6 +108,11 @@ def _trial_data(
         observed_ticks=table["tick"][observed_rows].astype(np.int64),
         observed_observations=observed,
         successors=successors,
+        exact_actions={
+            int(table["tick"][row]): action
+            for row, action in rows.exact_actions().items()
+            if table["decided_by"][row] != CONTEXT
+        },
     )
 
 

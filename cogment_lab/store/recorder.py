@@ -71,6 +71,8 @@ class AgentRecorder:
     """
 
     __slots__ = (
+        "_action_dtype",
+        "_action_size",
         "_chunk_rows",
         "_dtype",
         "_env_id",
@@ -103,6 +105,8 @@ class AgentRecorder:
         self._dtype = layout.observation.dtype
         self._size = layout.observation.size
         self._pack_action = None if layout.action.is_integer else layout.action.pack
+        self._action_dtype = layout.action.dtype
+        self._action_size = layout.action.size
 
     def begin(self, trial: int) -> None:
         """Record what follows for this trial."""
@@ -124,8 +128,17 @@ class AgentRecorder:
         if len(observation) != self._size:
             raise self._misfit(tick)
         action = tick.executed_action
+        exact = None
         if self._pack_action is not None:
-            action = self._pack_action(action)
+            if (
+                type(action) is np.ndarray
+                and action.dtype is self._action_dtype
+                and action.nbytes == self._action_size
+            ):
+                action = action.tobytes()
+            else:
+                exact = self.layout.action.pack_exactly(action)
+                action = self._pack_action(action)
         t_acted = tick.t_acted
         try:
             row: Row = self._pack(
@@ -144,8 +157,8 @@ class AgentRecorder:
             )
         except _BROKEN:
             row = self._pack_carefully(tick, tick.decided_by, observation, action)
-        if tick.info or tick.feedback or tick.proposed_action is not tick.executed_action:
-            row = self._with_parts(row, tick, None, None)
+        if tick.info or tick.feedback or exact or tick.proposed_action is not tick.executed_action:
+            row = self._with_parts(row, tick, exact, None)
         self.rows.append(row)
         if t_acted >= self.due or len(self.rows) >= self.limit:
             self._hand_over(t_acted)
@@ -195,7 +208,7 @@ class AgentRecorder:
         if tick.proposed_action is not tick.executed_action and tick.proposed_action is not None:
             pack = self.layout.action.pack
             proposed = pack(tick.proposed_action)
-            if proposed == (pack(tick.executed_action) if action is None else action):
+            if proposed == pack(tick.executed_action):
                 proposed = None
         if tick.feedback:
             feedback = encode_feedback(tick.feedback)
@@ -285,6 +298,7 @@ class PartialRecorder(AgentRecorder):
             tick.executed_action if layout.action.is_integer else layout.action.pack(tick.executed_action)
         )
         fixed = (action,) if layout.action.is_fixed else ()
+        part = layout.action.pack_exactly(tick.executed_action) if fixed else action
         try:
             row: Row = self._pack(
                 self.trial,
@@ -305,10 +319,11 @@ class PartialRecorder(AgentRecorder):
             observed
             or tick.info
             or tick.feedback
+            or part
             or not fixed
             or tick.proposed_action is not tick.executed_action
         ):
-            row = self._with_parts(row, tick, None if fixed else action, observation)
+            row = self._with_parts(row, tick, part, observation)
         self.rows.append(row)
         if tick.t_acted >= self.due or len(self.rows) >= self.limit:
             self._hand_over(tick.t_acted)

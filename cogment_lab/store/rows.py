@@ -5,7 +5,7 @@ reads as a structured array. What not every tick has is kept beside the rows, as
 
 - ``proposed``: the proposed action, where it differs from the executed one;
 - ``feedback`` and ``infos``: JSON, where there was any; flat infos in ``info_tables`` instead;
-- ``actions``: executed actions of no fixed size;
+- ``actions``: executed actions of no fixed size; of others, those of another dtype than the space's, exactly;
 - ``observations``: observations that are large, have no fixed size, or were recorded for some ticks only.
 """
 

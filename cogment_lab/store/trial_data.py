@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogment_lab.errors import ConfigurationError
-from cogment_lab.store.columns import Column, concatenate_columns, set_last, take_rows
+from cogment_lab.store.columns import Column, concatenate_columns, set_last, take_rows, value_at
 from cogment_lab.trial.sample import Feedback
 
 __all__ = ["Successors", "Timestamps", "TrialData", "concatenate", "keep_continuing"]
@@ -75,6 +75,8 @@ class TrialData:
         observed_ticks: ``(m,) int64``, the ticks whose observations were recorded: takeovers, and the tick
             after each.
         observed_observations: ``(m, *shape)``, their observations.
+        exact_actions: By tick the actions that were given in another dtype than a Box of floats has (or that
+            integers cannot hold), as they were; ``actions`` has them rounded. Of one trial only.
         successors: What followed each row, in a choice of ticks or in several trials; ``None`` where that is
             the next row, and ``last_observation`` after the last.
     """
@@ -100,6 +102,12 @@ class TrialData:
     observed_ticks: Ints
     observed_observations: Column
     successors: Successors | None = field(default=None, repr=False)
+    exact_actions: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    def executed_action(self, row: int) -> Any:
+        """Return the action of a row exactly as the environment received it, whatever its dtype."""
+        exact = self.exact_actions.get(int(self.ticks[row])) if self.exact_actions else None
+        return value_at(self.actions, row) if exact is None else exact
 
     def __len__(self) -> int:
         return len(self.rewards)

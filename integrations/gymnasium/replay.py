@@ -30,7 +30,6 @@ from cogment_lab.integrations.replayed import (
 )
 
 from cogment_lab.errors import ConfigurationError, ReplayDivergedError, TrialStateError
-from cogment_lab.store.columns import value_at
 
 if TYPE_CHECKING:
     from cogment_lab.store import TrialData, TrialInfo, TrialStore
@@ -87,7 +86,7 @@ def replay(
             -1, observation, 0.0, False, False, _picture(inner, is_rendered(render, -1)), found
         )
         for tick in range(len(data)):
-            observation, reward, terminated, truncated, _ = inner.step(value_at(data.actions, tick))
+            observation, reward, terminated, truncated, _ = inner.step(data.executed_action(tick))
             is_last = tick == len(data) - 1
             pairs: list[tuple[str, Any, Any]] = [
                 ("observation", recorded_observation(data, tick + 1), observation),
@@ -232,7 +231,7 @@ class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
         if snapshot.is_declared:
             return snapshot
         tick = min(self._tick, len(self._data) - 1)
-        action = value_at(self._data.actions, tick)
+        action = self._data.executed_action(tick)
         steps = []
         for _ in range(2):
             steps.append(self.env.step(action)[:4])
@@ -247,7 +246,7 @@ class _BranchEnv(gym.Wrapper[Any, Any, Any, Any]):
         observation = _start(self.env, self._script)
         self._compare(-1, observation)
         for tick in range(self._tick):
-            observation, reward, terminated, truncated, _ = self.env.step(value_at(self._data.actions, tick))
+            observation, reward, terminated, truncated, _ = self.env.step(self._data.executed_action(tick))
             self._compare(tick, observation, float(reward))
             if terminated or truncated:
                 raise TrialStateError(
@@ -282,7 +281,7 @@ def _script(store: TrialStore, info: TrialInfo) -> _Script:
     start, before = info, list[Any]()
     for parent, tick in ancestry(store, info):
         _, data = _load(store, parent.trial_id)
-        before[:0] = [value_at(data.actions, index) for index in range(tick)]
+        before[:0] = [data.executed_action(index) for index in range(tick)]
         start = parent
     return _Script(start, tuple(before))
 

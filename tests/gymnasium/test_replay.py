@@ -30,6 +30,32 @@ def play(store: TrialStore, env_id: Any, trials: int = 2, most: int = 60, **opti
     return [info.trial_id for info in store.trials()]
 
 
+@pytest.mark.parametrize(
+    "action", [np.array([0.3]), [0.3], np.array([0.5]), np.array([1]), np.float32([0.3])]
+)
+@pytest.mark.parametrize("record", ["full", "actions"])
+def test_actions_of_another_dtype_than_the_space_are_executed_again_as_they_were(
+    action: Any, record: Any
+) -> None:
+    with TrialStore(":memory:") as store:
+        env = cogment_lab.make("Pendulum-v1", store=store, record=record)
+        bare = gym.make("Pendulum-v1")
+        env.reset(seed=7)
+        bare.reset(seed=7)
+        for _ in range(20):
+            assert env.step(action)[1] == bare.step(action)[1]
+        env.close()
+        data = store.load(env.trial_id)["gym"]
+        assert (data.actions.dtype, data.actions.shape) == (np.float32, (20, 1))
+        executed = data.executed_action(19)
+        assert executed.dtype == np.asarray(action).dtype and executed == action
+        assert len(data.exact_actions) == (0 if executed.dtype == np.float32 else 20)
+        assert check_replay(store, env.trial_id) is None
+        again = branch(store, env.trial_id, 10)
+        again.reset()
+        again.close()
+
+
 class Drifting(gym.Env[Any, Any]):
     """Returns something else each time that it is made."""
 
