@@ -42,12 +42,11 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 	$(BIN)/python benchmarks/seats_soak.py $(if $(ARGS),$(ARGS),--hours 0.5)
 
-# Of the table of docs/offline.md, what it claims and AWAC beside it, within 15 minutes on two cores; finished runs
-# are not run again.
+# Of the table of docs/offline.md, what it claims, within 15 minutes on two cores; finished runs are not run again.
 results: $(VENV)/.installed
-	$(BIN)/python benchmarks/offline.py --jobs 2 --write --datasets mixed --algorithms BC TD3+BC IQL AWAC $(ARGS)
+	$(BIN)/python benchmarks/offline.py --jobs 2 --write --algorithms BC TD3+BC IQL $(ARGS)
 
-# The whole table (150 runs, an hour and more), d3rlpy's IQL on the same data in an environment of its own, and
+# The whole table (150 runs, most of an hour), d3rlpy's IQL on the same data in an environment of its own, and
 # MuJoCo (hours: SAC learns first, in each of two environments; MUJOCO_ARGS="--train-steps 2000 ..." is shorter).
 results-long: $(VENV)/.installed runs/d3rlpy/.installed $(VENV)/.mujoco
 	$(BIN)/python benchmarks/offline.py --jobs 2 --write $(ARGS)

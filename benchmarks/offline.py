@@ -6,11 +6,11 @@ Data sets, each 48 trials of Pendulum-v1 or LunarLanderContinuous-v3, recorded t
 - ``mixed``: trials of four players from expert to random, by how many of their actions are random;
 - ``human-like``: an unskilled player, and a simulated person who takes over in danger, late and with errors.
 
-Every algorithm gets the same data, 64x64 networks, 10,000 gradient steps of 256 with targets that move fast
-(tau = 0.02, as there are so few), and 5 seeds. A run's score is the mean return of its policies at 80, 90 and
-100 % of the steps, each in 10 trials with the same starts for all. It is normalised as D4RL's are: 0 is the
-random player's return, 100 the scripted expert's. ``--json`` prints ``{env: {data: {algorithm: [mean,
-half-width of its 95 % interval over seeds]}}}``; ``--write`` merges each of these into
+Every algorithm gets the same data, 64x64 networks, 5,000 gradient steps of 256 with targets that move fast
+(tau = 0.02, as there are so few) and a learning rate that falls from 0.002 to 0, and 5 seeds. A run's score
+is the mean return of its last policy in 20 trials with the same starts for all. It is normalised as D4RL's
+are: 0 is the random player's return, 100 the scripted expert's. ``--json`` prints ``{env: {data: {algorithm:
+[mean, half-width of its 95 % interval over seeds]}}}``; ``--write`` merges each of these into
 ``benchmarks/results.json`` as soon as its seeds are done, and draws the table of ``docs/offline.md`` from
 there. Finished runs are kept in ``--folder``, with the seconds of CPU that they took: what was stopped goes
 on where it was.
@@ -35,6 +35,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from cogment_lab.algorithms import AWAC, BC, CQL, IQL, TD3BC
+from stable_baselines3.common.utils import LinearSchedule
 
 import cogment_lab
 from cogment_lab.humans.scripted import scripted_gate, scripted_policy
@@ -53,7 +54,9 @@ Results = dict[str, dict[str, dict[str, list[float]]]]
 
 MIXED_ERRORS = (0.0, 0.3, 0.6, 1.0)
 TRIALS = 48
-STEPS = 10_000
+STEPS = 5_000
+FIRST_RATE, TAU = 2e-3, 0.02
+STARTS = 20
 SEEDS = 5
 RESULTS = Path(__file__).with_name("results.json")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "offline.md"
@@ -101,7 +104,7 @@ def record(env_id: str, kind: str, path: Path) -> None:
     unfinished.rename(path)
 
 
-def play(env_id: str, act: Callable[[Any], Any], starts: Iterable[int] = range(10)) -> float:
+def play(env_id: str, act: Callable[[Any], Any], starts: Iterable[int] = range(STARTS)) -> float:
     """Return the mean return from starts that are the same for everybody.
 
     Args:
@@ -127,44 +130,43 @@ def player_return(env_id: str, errors: float) -> float:
     act = erring(env_id, errors, 99)
     # One after the other: the random actions of one trial follow those of the last.
     return statistics.fmean(
-        play(env_id, lambda observations: [act(one) for one in observations], [start]) for start in range(10)
+        play(env_id, lambda observations: [act(one) for one in observations], [start])
+        for start in range(STARTS)
     )
 
 
 def learn(env_id: str, kind: str, name: str, seed: int, folder: Path, steps: int) -> float:
-    """Return the mean return of an algorithm's policies at 80, 90 and 100 % of the steps.
+    """Return the mean return of what an algorithm has learned.
 
     What was measured is kept in ``folder``, and not measured again.
     """
     options = OPTIONS.get(name, {})
+    settings = {"first_rate": FIRST_RATE, "tau": TAU, "starts": STARTS, **options}
     cell = folder / "cells" / f"{env_id}-{kind}-{name}-{seed}-{steps}.json"
     if cell.exists():
         kept = json.loads(cell.read_text())
-        if kept["options"] == options:
+        if kept.get("settings") == settings:
             return float(kept["return"])
     torch.set_num_threads(1)
     begin = time.process_time()
     model = ALGORITHMS[name](
         "MlpPolicy",
         folder / f"{env_id}-{kind}.db",
-        learning_rate=1e-3,
-        tau=0.02,
+        learning_rate=LinearSchedule(FIRST_RATE, 0.0, 1.0),
+        tau=TAU,
         seed=seed,
         device="cpu",
         policy_kwargs={"net_arch": [64, 64], "optimizer_kwargs": {"fused": True}},
         **options,
     )
-    returns = []
-    for share in (0.8, 0.1, 0.1):
-        model.learn(round(share * steps), reset_num_timesteps=False)
-        returns.append(play(env_id, lambda observations: model.predict(observations, deterministic=True)[0]))
-    mean = statistics.fmean(returns)
+    model.learn(steps)
+    score = play(env_id, lambda observations: model.predict(observations, deterministic=True)[0])
     cell.parent.mkdir(parents=True, exist_ok=True)
     unfinished = cell.with_suffix(".part")
     seconds = round(time.process_time() - begin, 1)
-    unfinished.write_text(json.dumps({"return": mean, "options": options, "cpu_seconds": seconds}))
+    unfinished.write_text(json.dumps({"return": score, "settings": settings, "cpu_seconds": seconds}))
     unfinished.replace(cell)
-    return mean
+    return score
 
 
 def interval(values: list[float]) -> list[float]:

@@ -29,7 +29,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from cogment_lab.integrations.sb3 import TrialCallback
-from offline import ALGORITHMS, T_95, TRIALS, end_with_parent, keep_freed_memory, learn_all, play
+from offline import ALGORITHMS, STEPS, T_95, TRIALS, end_with_parent, keep_freed_memory, learn_all, play
 from stable_baselines3 import SAC
 
 import cogment_lab
@@ -86,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
     parser.add_argument("--train-steps", type=int, default=100_000, help="of SAC (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=10_000, help="gradient steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="gradient steps (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, choices=(1, *T_95), help="(default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default %(default)s)")
     parser.add_argument("--envs", nargs="+", default=ENVS, choices=ENVS)
