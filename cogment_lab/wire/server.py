@@ -6,6 +6,8 @@ event loop or for a process of its own (:mod:`cogment_lab.cli.services`).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +23,21 @@ from cogment_lab.wire.generated.common_pb2 import StatusReply, StatusRequest, Ve
 from cogment_lab.wire.pool import POOL
 from cogment_lab.wire.rpc import SERVER_OPTIONS, handler
 
-__all__ = ["Server", "Servicer"]
+__all__ = ["Server", "Servicer", "hear_out"]
 
 _ALL = "*"
+_HEAR_OUT_S = 1.0
+
+
+async def hear_out(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Take a caller's first message, before its stream is refused whatever it says.
+
+    A refusal that meets a write on its way is lost: grpc's Python client then reports its own "Internal error
+    from Core" instead of the status. Whoever says nothing for a second is not waited for.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HEAR_OUT_S):
+            await context.read()
 
 
 class Servicer:

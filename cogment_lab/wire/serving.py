@@ -16,7 +16,7 @@ from cogment_lab._version import __version__
 from cogment_lab.errors import ServiceError
 from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.registered import Implementation
-from cogment_lab.wire.server import Servicer
+from cogment_lab.wire.server import Servicer, hear_out
 from cogment_lab.wire.session_metrics import SessionMetrics
 from cogment_lab.wire.settings import ActorClass, Settings
 from cogment_lab.wire.stream import FrameStream, PeerLost
@@ -208,6 +208,7 @@ class UserServicer(Servicer):
         trial_id = metadata_of(context).get("trial-id")
         if trial_id:
             return trial_id
+        await hear_out(context)
         await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "no trial-id in the metadata")
 
     async def _refuse(

@@ -80,6 +80,19 @@ def test_39_unknown_trial_and_missing_trial_id_are_refused(play):
     play(scenario)
 
 
+def test_39_a_client_that_hesitates_hears_why_it_is_refused(play):
+    async def scenario(world):
+        talk = await world.knock("nobody's")
+        await talk.call.wait_for_connection()
+        await asyncio.sleep(0.1)
+        init = ActorInitialOutput(actor_name="human")
+        await talk.send(ActorRunTrialOutput(state=common.NORMAL, init_output=init))
+        assert await talk.rest() == []
+        assert await talk.call.code() is grpc.StatusCode.NOT_FOUND
+
+    play(scenario)
+
+
 def test_39_running_trial_cannot_be_joined(play):
     async def scenario(world):
         trial_id = await world.begin(human(world, optional=True, initial_connection_timeout=0.05))

@@ -252,6 +252,21 @@ def test_loop_ends_when_the_orchestrator_vanishes(play, leave):
     play(scenario)
 
 
+def test_a_caller_that_still_writes_hears_why_it_is_refused(play):
+    async def scenario(world):
+        world.context.register_actor(echo, "echo", ["player"])
+        async with service(world, "ServiceActorSP") as stub:
+            call = stub.RunTrial()
+            await call.wait_for_connection()
+            await asyncio.sleep(0.1)
+            await call.write(actor_init().SerializeToString())
+            assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
+            silent = stub.RunTrial()
+            assert await status(silent) is grpc.StatusCode.INVALID_ARGUMENT
+
+    play(scenario)
+
+
 def test_nonsense_frame_fails_the_session(play):
     async def scenario(world):
         world.context.register_actor(echo, "echo", ["player"])

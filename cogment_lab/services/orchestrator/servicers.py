@@ -27,7 +27,7 @@ from cogment_lab.wire.generated.orchestrator_pb2 import (
     TrialStartReply,
     TrialStartRequest,
 )
-from cogment_lab.wire.server import Servicer
+from cogment_lab.wire.server import Servicer, hear_out
 from cogment_lab.wire.shortcut import answer_offers
 from cogment_lab.wire.stream import orchestrator_side_of_actor
 
@@ -139,9 +139,11 @@ class ClientActors(_Versioned):
         """Seat an actor that connects by itself, for the length of the trial."""
         ids = _trial_ids(context)
         if not ids:
+            await hear_out(context)
             await _refuse(context, self._RPC, "No [trial-id] key in metadata")
         trial = self._trials.find(ids[0])
         if trial is None:
+            await hear_out(context)
             await _refuse(context, self._RPC, f"Unknown trial [{ids[0]}]", grpc.StatusCode.NOT_FOUND)
         call, bundled = await answer_offers(context)
         stream = orchestrator_side_of_actor(call)
