@@ -19,8 +19,9 @@ import cogment_lab
 from cogment_lab.humans import WebUI
 
 ui = WebUI(port=0, store="endings.db")
-print(ui.url, flush=True)
-env = cogment_lab.make("CartPole-v1", teacher=ui.seat("teacher"), store="endings.db")
+seat = ui.seat("teacher")
+print(ui.url, flush=True)  # of the one seat: without one it leads to the lobby
+env = cogment_lab.make("CartPole-v1", teacher=seat, store="endings.db")
 env.acknowledge_takeovers("this test")
 env.reset(seed=1)
 told = threading.Event()

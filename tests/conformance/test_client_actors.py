@@ -240,6 +240,29 @@ def test_optional_client_that_leaves_is_unavailable_from_then_on(play):
     play(scenario)
 
 
+def test_client_that_leaves_breaks_off_nothing_that_is_on_its_way(play):
+    async def scenario(world):
+        content = bytes(8_000_000)  # more than a stream takes that nobody reads
+        trial_id = await world.begin(human(world, optional=True), human(world, "stays"))
+        leaves = await world.join(trial_id, actor_name="human")
+        stays = await world.join(trial_id, actor_name="stays")
+        env = await world.env.talk()
+        await env.begin()
+        await env.observe(b"t0")
+        for talk in (leaves, stays):
+            await talk.expect("observation 0")
+        await stays.act(0)
+        await leaves.act(0, content)
+        await asyncio.sleep(0.2)
+        leaves.call.cancel()
+        await asyncio.sleep(0.1)
+        assert list((await env.expect("action_set 0")).action_set.actions) == [content, b"act"]
+        await env.observe(b"t1")
+        await stays.expect("observation 1")
+
+    play(scenario)
+
+
 def test_client_that_leaves_while_another_is_awaited(play):
     async def scenario(world):
         required = await world.begin(human(world), human(world, "never comes"))

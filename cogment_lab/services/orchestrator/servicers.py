@@ -192,18 +192,19 @@ class ClientActors(_Versioned):
             trial.release_seat(index)
             raise
         try:
-            await self._serve(trial, index, link)
+            await self._hold(trial.read_client(index, link), link)
         finally:
             link.lose()
-            await trial.lose_client(index, link)
+            trial.lose_client(index, link)
 
-    async def _serve(self, trial: Any, index: int, link: Any) -> None:
-        """Read the actor until its trial has ended and END is out."""
-        reader = asyncio.create_task(trial.read_actor(index, link))
+    async def _hold(self, reader: asyncio.Task[None], link: Any) -> None:
+        """Wait until the actor has left, or its trial has ended and END is out.
+
+        The reader is the trial's, and ends by itself when this rpc is over: cancelled with it, it might break
+        off a write to the environment, and grpc ends a call whose write is cancelled.
+        """
         closed = asyncio.create_task(link.closed.wait())
         try:
             await asyncio.wait((reader, closed), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (reader, closed):
-                task.cancel()
-            await asyncio.gather(reader, closed, return_exceptions=True)
+            closed.cancel()

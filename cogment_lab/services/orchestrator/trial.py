@@ -231,7 +231,7 @@ class Trial:
             return
         self._exchange.add_actor(index, link)
         if stub is not None:
-            self._spawn(self.read_actor(index, link), f"actor {actor.name}")
+            self._spawn(self._read_actor(index, link), f"actor {actor.name}")
 
     def actor_init(self, index: int) -> ActorRunTrialInput:
         """Return the init_input of an actor."""
@@ -265,7 +265,15 @@ class Trial:
         if not self._life.is_ending and not exchange.is_final:
             await self.end_hard(f"Environment lost: {why(env.error)}")
 
-    async def read_actor(self, index: int, link: ActorLink) -> None:
+    def read_client(self, index: int, link: ActorLink) -> asyncio.Task[None]:
+        """Handle what a client actor sends until its rpc is over."""
+        return self._spawn(self._read_actor(index, link), f"client {self._rules.actors[index].name}")
+
+    def lose_client(self, index: int, link: ActorLink) -> None:
+        """Note that the rpc of a client actor is over."""
+        self._spawn(self._exchange.lose_actor(index, link, "its client left"), "departure")
+
+    async def _read_actor(self, index: int, link: ActorLink) -> None:
         """Handle what an actor sends until its stream is over."""
         exchange = self._exchange
         while frames := await link.read():
@@ -279,10 +287,6 @@ class Trial:
                 if failure:
                     await self.end_hard(failure)
         await self._lose_actor(index, link, why(link.error))
-
-    async def lose_client(self, index: int, link: ActorLink) -> None:
-        """Note that the rpc of a client actor is over."""
-        await self._lose_actor(index, link, "its client left")
 
     async def _lose_actor(self, index: int, link: ActorLink, reason: str) -> None:
         failure = await self._exchange.lose_actor(index, link, reason)
