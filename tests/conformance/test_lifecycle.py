@@ -6,6 +6,7 @@ import grpc
 import pytest
 from peers import HEARTBEAT, LAST, LAST_ACK, STATES, RawHook, counting, echo
 
+from cogment_lab.services.orchestrator import trial as orchestrated_trial
 from cogment_lab.wire.generated import common_pb2 as common
 from cogment_lab.wire.generated.common_pb2 import ActorParams, SerializedMessage, TrialParams, VersionRequest
 from cogment_lab.wire.generated.orchestrator_pb2 import TrialStartRequest
@@ -407,6 +408,25 @@ def test_15_hard_termination_while_a_client_is_awaited(play):
         found = [STATES[entry.state] for entry in await entries(watch, common.ENDED)]
         assert found == ["INITIALIZING", "PENDING", "ENDED"]
         assert world.env.talks == [], "an environment is not contacted after the end"
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("who", ["actor", "env"])
+def test_15_service_that_answers_when_its_trial_is_over_gets_the_end(play, monkeypatch, who):
+    monkeypatch.setattr(orchestrated_trial, "_ANSWER_SECONDS", 30.0)
+
+    async def scenario(world):
+        trial_id = await world.begin()
+        talk = await world.actor.talk()
+        if who == "env":
+            await talk.begin()
+            talk = await world.env.talk()
+        await talk.expect("init_input")
+        await world.terminate(trial_id, hard=True)
+        await talk.send(talk._frame(state=common.NORMAL, init_output={}))
+        assert (await talk.expect("END")).details == "Externally requested"
+        assert await talk.rest() == []
 
     play(scenario)
 

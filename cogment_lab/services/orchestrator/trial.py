@@ -43,6 +43,9 @@ _EXTERNALLY = "Externally requested"
 _END_SECONDS = 1.0
 """How long the end of a trial waits for components that do not read their END."""
 
+_ANSWER_SECONDS = 0.5
+"""How long a component that is being connected when its trial ends has to answer, and to be sent END."""
+
 _INACTIVE = "The trial was inactive for too long"
 
 
@@ -196,7 +199,7 @@ class Trial:
         except ComponentFailed as error:
             return f"Failed to initialize environment: {error}"
         if self._life.is_ending:
-            env.cancel()
+            await self._see_off(env)
             return ""
         self._exchange.add_env(env)
         await self._read_env(env)
@@ -220,9 +223,9 @@ class Trial:
             if not self._life.is_ending and isinstance(error, asyncio.CancelledError):
                 raise
             reason = str(error)
+        if link is not None and self._life.is_ending:
+            await (link.end(self._life.failure) if stub is None else self._see_off(link))
         if link is None or self._life.is_ending:
-            if link is not None:
-                await link.end(self._life.failure)
             self._exchange.go_without(index)
             if not actor.optional and not self._life.is_ending:
                 await self.end_hard(f"Failed to initialize all actors: {actor.name} {reason}")
@@ -232,6 +235,12 @@ class Trial:
         self._exchange.add_actor(index, link)
         if stub is not None:
             self._spawn(self._read_actor(index, link), f"actor {actor.name}")
+
+    async def _see_off(self, late: ActorLink | EnvLink) -> None:
+        """Send a service END that was connected when the trial was over, and wait until it has left."""
+        await late.end(self._life.failure)
+        while await late.read():
+            continue
 
     def actor_init(self, index: int) -> ActorRunTrialInput:
         """Return the init_input of an actor."""
@@ -363,7 +372,7 @@ class Trial:
         self._life.is_ending = True
         exchange.stop_waiting()
         if exchange.env is None and self._connecting is not None:
-            self._connecting.cancel()
+            asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._connecting.cancel)
         endings = [self._keep(asyncio.create_task(exchange.end_env(details)))]
         endings += [
             self._keep(asyncio.create_task(exchange.end_actor(index, link, details)))
