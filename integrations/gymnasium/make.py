@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,12 @@ from cogment_lab.integrations.gymnasium.checks import check_choice, check_not_ne
 from cogment_lab.integrations.gymnasium.environment import TrialConfig, TrialEnv
 from cogment_lab.integrations.gymnasium.process import ProcessEnv
 from cogment_lab.integrations.gymnasium.recording import default_store_path
-from cogment_lab.integrations.gymnasium.registration import NAMESPACE, inner_id, unknown_environment
+from cogment_lab.integrations.gymnasium.registration import (
+    ENTRY_POINT,
+    NAMESPACE,
+    inner_id,
+    unknown_environment,
+)
 from cogment_lab.integrations.gymnasium.seating import Seating
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
@@ -25,9 +31,7 @@ from cogment_lab.trial.rules import TrialRules
 if TYPE_CHECKING:
     from cogment_lab.store import TrialStore
 
-__all__ = ["make"]
-
-_MAKE = "cogment_lab.integrations.gymnasium.make:make"
+__all__ = ["make", "make_registered"]
 
 
 def make(
@@ -146,6 +150,29 @@ def make(
     return env
 
 
+def make_registered(env_id: str, **arguments: Any) -> TrialEnv:
+    """Return what ``gymnasium.make("cogment_lab/<id>", ...)`` is asked for.
+
+    Gymnasium keeps ``max_episode_steps`` to itself, for a ``TimeLimit`` around what is made. A trial knows
+    nothing of that, and ends at the limit inside: so it gets the same one.
+    """
+    limit = _limit_asked_for()
+    if limit is not None:
+        arguments["max_episode_steps"] = limit
+    return make(env_id, **arguments)
+
+
+def _limit_asked_for() -> int | None:
+    """Return the ``max_episode_steps`` of the ``gymnasium.make`` that is under way."""
+    frame = sys._getframe(1)
+    while frame.f_code is not gym.make.__code__:
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    asked: int | None = frame.f_locals["max_episode_steps"]
+    return frame.f_locals["env_spec"].max_episode_steps if asked is None else asked
+
+
 def _each(occupants: Any) -> tuple[Any, ...]:
     """Return one, several or no occupants of a role as a tuple."""
     several = occupants if isinstance(occupants, list | tuple) else (occupants,)
@@ -244,7 +271,7 @@ def _spec(env: TrialEnv, name: str, arguments: dict[str, Any]) -> EnvSpec | None
     }
     return EnvSpec(
         id=f"{NAMESPACE}/{name.replace('/', '-')}",
-        entry_point=_MAKE,
+        entry_point=ENTRY_POINT,
         reward_threshold=inner.reward_threshold,
         nondeterministic=inner.nondeterministic,
         order_enforce=False,

@@ -10,10 +10,11 @@ from gymnasium.envs.registration import find_highest_version, parse_env_id
 
 from cogment_lab.errors import UnknownEnvironmentError
 
-__all__ = ["NAMESPACE", "check_registered", "inner_id", "register_envs", "unknown_environment"]
+__all__ = ["ENTRY_POINT", "NAMESPACE", "check_registered", "inner_id", "register_envs", "unknown_environment"]
 
 NAMESPACE = "cogment_lab"
-_MAKE = "cogment_lab.integrations.gymnasium.make:make"
+ENTRY_POINT = "cogment_lab.integrations.gymnasium.make:make_registered"
+"""What ``gymnasium.make`` calls for them."""
 
 
 def register_envs() -> int:
@@ -32,7 +33,7 @@ def register_envs() -> int:
             continue
         gym.register(
             ours,
-            entry_point=_MAKE,
+            entry_point=ENTRY_POINT,
             reward_threshold=spec.reward_threshold,
             nondeterministic=spec.nondeterministic,
             order_enforce=False,  # the trial enforces the order of calls

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeGuard
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.integrations.sb3.actions import ActionEncoder, overriding_action
-from cogment_lab.integrations.sb3.checks import check_n_steps
+from cogment_lab.integrations.sb3.checks import check_action_spaces, check_n_steps
 from cogment_lab.integrations.sb3.trial_envs import acknowledge, model_under_construction
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
@@ -86,8 +86,8 @@ class _HoldsTakeovers(ReplayBuffer):
         model = model_under_construction()
         if model is not None:
             check_n_steps(model, self)
-            if model.env is not None:
-                acknowledge(model.env, type(self).__name__)
+            if model.env is not None and (trials := acknowledge(model.env, type(self).__name__)):
+                check_action_spaces(action_space, model.env.get_attr("trial_action_space", trials))
 
     def add(
         self,

@@ -130,6 +130,27 @@ def test_time_limits_apply_inside_the_trial() -> None:
     assert flags == [(False, False), (False, False), (False, True)]
 
 
+@pytest.mark.parametrize(("asked", "length"), [(None, 200), (5, 5), (300, 300)])
+def test_the_time_limit_of_gymnasium_make_applies_inside_the_trial(asked: int | None, length: int) -> None:
+    with cogment_lab.TrialStore(":memory:") as store:
+        env = gym.make("cogment_lab/MountainCar-v0", max_episode_steps=asked, store=store)
+        for again in (env, gym.make(env.spec)):
+            again.reset(seed=1)
+            steps = 1
+            while not any(again.step(1)[2:4]):
+                steps += 1
+            assert steps == length
+            again.close()
+        store.flush()
+        assert [(info.n_ticks, info.end_reason) for info in store.trials()] == [(length, "truncated")] * 2
+
+
+def test_gymnasium_make_may_take_the_time_limit_away() -> None:
+    env = gym.make("cogment_lab/MountainCar-v0", max_episode_steps=-1, store=None)
+    env.reset(seed=1)
+    assert not any(env.step(1)[3] for _ in range(201))
+
+
 def test_a_callable_or_an_environment_will_do() -> None:
     class Corridor(gym.Env[int, int]):
         observation_space = gym.spaces.Discrete(3)

@@ -11,10 +11,11 @@ from cogment_lab.integrations.sb3 import (
     TrialCallback,
     make_trial_vec_env,
 )
-from stable_baselines3 import DQN
+from gymnasium.wrappers import RescaleAction
+from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 
-from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.errors import ActionWrapperOutside, ConfigurationError, WrongBufferError
 from cogment_lab.humans import SimulatedHuman
 
 OBSERVATIONS = gym.spaces.Box(-1, 1, (1,))
@@ -204,3 +205,9 @@ def test_the_buffer_tells_the_models_trials_that_it_learns_from_takeovers():
     make_dqn(envs, replay_buffer_class=TakeoverReplayBuffer)
     trials = envs.get_attr("trial")
     assert [trial.acknowledged_by for trial in trials] == ["TakeoverReplayBuffer"] * 2
+
+
+def test_the_buffer_alone_refuses_a_wrapper_that_rescales_actions_outside_the_trial(make):
+    env = RescaleAction(make("Pendulum-v1"), np.float32(-1.0), np.float32(1.0))
+    with pytest.raises(ActionWrapperOutside, match="inside the trial"):
+        SAC("MlpPolicy", env, replay_buffer_class=TakeoverReplayBuffer, device="cpu")
