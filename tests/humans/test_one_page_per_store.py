@@ -51,6 +51,21 @@ def step_on(env: gym.Env[Any, Any]) -> bool:
     return True
 
 
+def test_the_lobby_lists_a_trial_whose_return_is_no_number(tmp_path: Path) -> None:
+    class Undefined(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            return self.env.step(action)[0], float("nan"), True, False, {}
+
+    path = tmp_path / "nan.db"
+    env = cogment_lab.make(Undefined(gym.make("CartPole-v1")), store=path)
+    env.reset(seed=1)
+    env.step(0)
+    env.close()
+    with WebUI(port=0, store=path) as ui:
+        (trial,) = lobby(ui)["trials"]["newest"]
+    assert trial["n_ticks"] == 1 and trial["total_reward"] is None
+
+
 def test_training_joins_the_page_that_serves_its_store(
     serving: subprocess.Popen[str], tmp_path: Path, eventually: Wait
 ) -> None:

@@ -46,6 +46,8 @@ def test_every_action_of_every_kind_of_space_survives_the_way_through_the_page(s
         ([0.0, float("nan")], spaces.Box(-1, 1, (2,)), "no number"),
         ([0.0, float("inf")], spaces.Box(-np.inf, np.inf, (2,)), "no number"),
         ([0.0, True], spaces.Box(-1, 1, (2,)), "no number"),
+        ([10**400, 0], spaces.Box(-1, 1, (2,)), "no number"),
+        ([1e300, 0], spaces.Box(-np.inf, np.inf, (2,)), "which is no float32"),
         ([0.0, "1"], spaces.Box(-1, 1, (2,)), "no number"),
         ([1e300, 0], spaces.Box(0, 255, (2,), np.uint8), "uint8"),
         ([2, 0], spaces.MultiBinary(2), "lies outside"),

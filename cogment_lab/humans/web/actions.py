@@ -96,7 +96,10 @@ def _array(
         number = _real(part, where) if real else _whole(part, where)
         if not real and not _fits(number, space.dtype):
             raise InvalidActionError(f"{where} holds {_short(part)}, which is no {space.dtype}")
-        array[index] = number
+        with np.errstate(over="ignore"):
+            array[index] = number
+        if real and not np.isfinite(array[index]):
+            raise InvalidActionError(f"{where} holds {_short(part)}, which is no {space.dtype}")
     shaped = array.reshape(space.shape)
     if not isinstance(space, spaces.Box):
         return _checked(shaped, space, value, where)
@@ -113,9 +116,13 @@ def _flat(value: Any) -> list[Any]:
 
 
 def _real(value: Any, where: str) -> float:
-    if isinstance(value, bool | str) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise InvalidActionError(f"{where} holds {_short(value)}, which is no number")
-    return float(value)
+    return number
 
 
 def _whole(value: Any, where: str) -> int:

@@ -10,7 +10,10 @@ from typing import IO, Any
 
 from cogment_lab.errors import SeatTakenError
 
-__all__ = ["Claim", "holder_of", "lock_file"]
+__all__ = ["SERVER_LOCK", "Claim", "holder_of", "is_locked", "lock_file"]
+
+SERVER_LOCK = "server.lock"
+"""The file, in the seats' folder, that the page's server holds locked as long as it lives."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,6 +38,15 @@ def lock_file(file: IO[str], *, shared: bool = False) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; one that has died holds none."""
+    try:
+        with open(path, "r+", encoding="utf-8") as file:
+            return not lock_file(file, shared=True)
+    except OSError:  # nobody can tell
+        return True
 
 
 class Claim:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cogment_lab.humans.web.access import Grant
+from cogment_lab.humans.web.claim import SERVER_LOCK, lock_file
 from cogment_lab.humans.web.room import Room
 from cogment_lab.store.process import process_exists
 
@@ -39,6 +40,8 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._encoders = ThreadPoolExecutor(_ENCODERS, "encoder")
         self._task: asyncio.Task[None] | None = None
+        self._lock = open(folder / SERVER_LOCK, "a", encoding="utf-8")  # noqa: SIM115  # until close()
+        lock_file(self._lock)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -53,6 +56,7 @@ class Rooms:
             await asyncio.gather(task, return_exceptions=True)
         await asyncio.gather(*(room.close() for room in self._rooms.values()))  # seats may come meanwhile
         await asyncio.to_thread(self._encoders.shutdown, True, cancel_futures=True)
+        self._lock.close()
 
     def find(self, name: str) -> Room | None:
         """Return the seat of that name, ``None`` when there is none."""

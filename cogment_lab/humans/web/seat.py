@@ -15,7 +15,7 @@ import numpy as np
 from cogment_lab.errors import InvalidActionError
 from cogment_lab.humans.controls import controls_for
 from cogment_lab.humans.keymaps import KeyMap, keymap_for
-from cogment_lab.humans.web.claim import Claim
+from cogment_lab.humans.web.claim import SERVER_LOCK, Claim, is_locked
 from cogment_lab.humans.web.driving import Driving
 from cogment_lab.humans.web.farewell import remember, story_of_a_crash
 from cogment_lab.humans.web.memory import (
@@ -41,6 +41,7 @@ __all__ = ["WebSeat"]
 
 _LOG = logging.getLogger("cogment_lab.humans")
 _STATUS_NS = 50_000_000
+_SERVER_SILENT_NS = 200_000_000  # of a server that lives and is busy, too
 _SERVER_GONE_NS = 2_000_000_000
 _WALL_SHARE = 0.2
 _POLL_SECONDS = 0.004
@@ -328,7 +329,12 @@ class WebSeat:
         assert reception is not None
         words = self._words
         viewers, driving = words[VIEWERS], bool(words[DRIVING])
-        if viewers and now - words[SERVER_ALIVE] > _SERVER_GONE_NS:
+        silent = now - words[SERVER_ALIVE]
+        if (
+            viewers
+            and silent > _SERVER_SILENT_NS
+            and (silent > _SERVER_GONE_NS or not is_locked(self.folder / SERVER_LOCK))
+        ):
             _LOG.warning("the page's server of seat %r is gone; the agent goes on alone", self.name)
             words[VIEWERS] = words[DRIVING] = viewers = 0
             driving = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Shelf:
                         "env_id": info.env_id,
                         "state": info.state,
                         "n_ticks": info.n_ticks,
-                        "total_reward": info.total_reward,
+                        "total_reward": info.total_reward if math.isfinite(info.total_reward) else None,
                         "n_interventions": info.n_interventions,
                         "started": info.started,
                     }

@@ -68,7 +68,7 @@ function trialRow(trial, isLinked) {
     first,
     element("td", trial.env_id),
     element("td", String(trial.n_ticks), number),
-    element("td", trial.total_reward.toFixed(1), number),
+    element("td", trial.total_reward?.toFixed(1) ?? "–", number),
     element("td", helped, number),
     element("td", trial.state.toLowerCase()),
     element("td", new Date(1000 * trial.started).toLocaleString([], { dateStyle: "short", timeStyle: "short" })),
