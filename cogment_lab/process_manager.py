@@ -53,7 +53,7 @@ class Cogment:
         torch_mode: Start processes by torch's multiprocessing, which shares tensors.
         log_dir: Folder of the services' ``log_file``.
         mp_method: How processes are started; anything but ``"spawn"`` is at your own risk.
-        orchestrator_port: Where an orchestrator may listen; 0 starts one in any case.
+        orchestrator_port: Where an orchestrator may listen; 0 or ``None`` starts one in any case.
         datastore_port: Where a datastore may listen; 0 likewise.
         store: File in which the datastore that is started keeps the trials, a ``TrialStore`` afterwards; in
             memory by default.
@@ -78,8 +78,8 @@ class Cogment:
         torch_mode: bool = False,
         log_dir: str | None = None,
         mp_method: str = "spawn",
-        orchestrator_port: int = 9000,
-        datastore_port: int = 9003,
+        orchestrator_port: int | None = 9000,
+        datastore_port: int | None = 9003,
         store: str | None = None,
     ) -> None:
         self.processes: dict[str, ServiceProcess] = {}
@@ -94,7 +94,7 @@ class Cogment:
         self.log_dir = log_dir
         self._mp_context = _multiprocessing(torch_mode, mp_method)
         self._starting: dict[str, Awaitable[int]] = {}
-        self._services = BaseServices.find_or_start(orchestrator_port, datastore_port, store)
+        self._services = BaseServices.find_or_start(orchestrator_port or 0, datastore_port or 0, store)
         self._finalizer = weakref.finalize(self, self._services.stop)
         self.orchestrator_endpoint = f"grpc://localhost:{self._services.orchestrator_port}"
         self.datastore_endpoint = f"grpc://localhost:{self._services.datastore_port}"

@@ -229,6 +229,7 @@ class EmbeddedTrial:
         Raises:
             TrialStateError: before the first reset, or after the trial ended.
             EnvironmentCrashedError: the environment raised; the trial is ended and recorded as such.
+            InvalidActionError: it raised, and the action was none of its space; the trial likewise.
             UnacknowledgedTakeoverError: see ``TrialRules.on_unacknowledged``.
         """
         if not self._running:
@@ -489,16 +490,19 @@ class EmbeddedTrial:
                 self._bury(seat)
         self._machine.request(Request.RELEASE)
 
-    def _crashed(self, error: Exception, executed: Any) -> EnvironmentCrashedError:
+    def _crashed(self, error: Exception, executed: Any) -> EnvironmentCrashedError | InvalidActionError:
         """End the trial because the environment raised."""
         what = f"{type(error).__name__}: {error}"[:2000]
         self.failure = f"{what}\n\n{''.join(traceback.format_exception(error))[-_LONGEST_TRACE:]}"
         self._events.add("environment_crashed", {"error": what})
         self._end("environment_crashed")
-        return EnvironmentCrashedError(
+        where = (
             f"{self.env_id} raised {type(error).__name__}: {error} in tick {self.tick.number} of trial "
             f"{self.trial_id} (executed action {executed!r}); the trial is ended and recorded"
         )
+        if _is_outside(executed, self.action_space):
+            return InvalidActionError(f"the action {executed!r} lies outside {self.action_space}: {where}")
+        return EnvironmentCrashedError(where)
 
     def _rng_state(self) -> Mapping[str, Any] | None:
         """Return the environment's generator state, ``None`` where it never made one."""
@@ -508,3 +512,10 @@ class EmbeddedTrial:
 
 _MAX, _PAUSED, _CORRECTING = Pace.MAX, Phase.PAUSED, Phase.CORRECTING  # enum look-ups cost 50 ns each
 _PHASE_NAMES = tuple(phase.name.lower() for phase in Phase)
+
+
+def _is_outside(action: Any, space: gym.Space[Any]) -> bool:
+    try:
+        return not space.contains(action)
+    except Exception:  # what it cannot even look at
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,10 @@ class Feedback:
     confidence: float = 1.0
     time: int = 0
     tick: int = -1
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield source, value, confidence and time, to unpack."""
+        return iter((self.source, self.value, self.confidence, self.time))
 
 
 class Tick:

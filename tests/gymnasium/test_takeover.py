@@ -347,6 +347,14 @@ def test_a_crashing_environment_ends_its_trial_with_a_clear_error() -> None:
     env.reset()
 
 
+def test_an_environment_that_minds_an_action_outside_its_space_is_not_to_blame() -> None:
+    env = cogment_lab.make("CartPole-v1", store=None)
+    env.reset(seed=1)
+    with pytest.raises(InvalidActionError, match=r"the action 9 lies outside Discrete\(2\)"):
+        env.step(9)
+    env.reset()
+
+
 def test_scripted_players_run_whole_trials() -> None:
     from cogment_lab.humans.scripted import scripted_policy
 

@@ -178,6 +178,8 @@ def test_feedback_is_kept_as_it_was_given(store: TrialStore, stream: TrialStream
     stream.recorder("gym").append(make_tick(0))
     stream.recorder("gym").append(make_tick(1, feedback=opinions))
     assert store.load("a")["gym"].feedback == opinions
+    source, value, confidence, time = opinions[0]
+    assert (source, value, confidence, time) == ("anna", 1.0, 0.5, 12)
 
 
 def test_the_record_does_not_change_with_its_arguments(store: TrialStore, stream: TrialStream) -> None:
