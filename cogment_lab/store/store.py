@@ -46,7 +46,7 @@ class TrialStore:
     Args:
         path: A file (its folder is made if needed), or ``":memory:"``. A store in memory belongs to this
             handle: it does not leave the process, and ends with :meth:`close`. ``"grpc://host:port"`` reads
-            the trials of a datastore elsewhere.
+            the trials of a datastore elsewhere, those that are over from a copy that is made here.
         max_gb: Recording stops before the file gets larger.
         on_full: What happens when the disk is full or ``max_gb`` is reached: ``"continue"`` goes on without
             recording (:attr:`status` and the log say so), ``"stop"`` raises ``StoreFullError`` in the thread
@@ -67,10 +67,10 @@ class TrialStore:
     """
 
     def __new__(cls, path: str | os.PathLike[str], **options: Any) -> Self:
-        """Return a store; a remote one has its own class, which is loaded only then."""
-        if os.fspath(path).startswith("grpc://"):
+        """Return a store; one elsewhere has its own class, which is loaded only then."""
+        if cls is TrialStore and os.fspath(path).startswith("grpc://"):
             remote = importlib.import_module("cogment_lab.wire.remote_store")
-            return cast("Self", remote.RemoteTrialStore(path, **options))
+            return cast("Self", super().__new__(remote.RemoteTrialStore))
         return super().__new__(cls)
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The ended trials of a datastore's file as the columns of a :class:`~cogment_lab.TrialStore`."""
+"""Gives the ended trials of a datastore's file columns beside its messages."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cogment_lab.errors import CogmentLabError, StoreError
-from cogment_lab.specs import reset_options_of, seed_of, space_from_message
-from cogment_lab.specs.generated import data_pb2 as pb
-from cogment_lab.store.copying import write_trial
 from cogment_lab.store.store import TrialStore
-from cogment_lab.store.stream import TrialStream
-from cogment_lab.store.stream_spec import AgentSpec, StreamSpec
 from cogment_lab.wire.generated.common_pb2 import TrialParams
 from cogment_lab.wire.generated.trial_datastore_pb2 import StoredTrialSample
-from cogment_lab.wire.trial_data import OTHER_ROLES, decode_trial
+from cogment_lab.wire.trial_columns import ColumnWriter
 
 __all__ = ["Columns"]
 
 _LOG = logging.getLogger(__name__)
-_MOST_STREAMS = 16
-_SECONDS = 60.0
 
 
 class Columns:
@@ -41,7 +34,7 @@ class Columns:
 
     def __init__(self, path: Path) -> None:
         self._store = TrialStore(path)
-        self._streams: dict[tuple[str, bytes], TrialStream] = {}
+        self._writer = ColumnWriter(self._store)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cogment_lab columns")
 
     def known(self) -> set[str]:
@@ -65,55 +58,12 @@ class Columns:
     def _write(self, trial_id: str, user_id: str, params: TrialParams, samples: Sequence[bytes]) -> None:
         try:
             if trial_id not in self._store:
-                self._copy(trial_id, user_id, params, samples)
+                decoded = [StoredTrialSample.FromString(sample) for sample in samples]
+                self._writer.write(trial_id, user_id, params, decoded)
         except CogmentLabError as error:
             _LOG.info("trial %s gets no columns in the store: %s", trial_id, error)
         except Exception:  # messages of other applications have parsers of their own
             _LOG.warning("trial %s gets no columns in the store", trial_id, exc_info=True)
-
-    def _copy(self, trial_id: str, user_id: str, params: TrialParams, samples: Sequence[bytes]) -> None:
-        decoded = decode_trial(params, [StoredTrialSample.FromString(sample) for sample in samples])
-        data = {name: each for name, each in decoded.items() if name not in OTHER_ROLES and len(each)}
-        if not data:
-            return
-        config = pb.EnvironmentConfig.FromString(params.environment.config.content)
-        write_trial(
-            self._stream(params, data),
-            trial_id,
-            data,
-            seed=seed_of(config),
-            options=reset_options_of(config) or None,
-            properties=dict(params.properties),
-            user_id=user_id or None,
-            started=min(int(each.t_shown[0]) for each in data.values()) / 1e9,
-            ended=max(int(each.t_acted[-1]) for each in data.values()) / 1e9,
-        )
-        self._store.flush(_SECONDS)
-
-    def _stream(self, params: TrialParams, names: Collection[str]) -> TrialStream:
-        """Return the stream of an environment's trials with these agents."""
-        specs = {
-            actor.name: pb.AgentConfig.FromString(actor.config.content).agent_specs
-            for actor in params.actors
-            if actor.name in names
-        }
-        env_id = params.environment.implementation or params.environment.name
-        coded = b"".join(
-            name.encode() + spec.SerializeToString(deterministic=True) for name, spec in specs.items()
-        )
-        stream = self._streams.pop((env_id, coded), None)
-        if stream is None:
-            agents = {
-                name: AgentSpec(
-                    space_from_message(spec.observation_space), space_from_message(spec.action_space)
-                )
-                for name, spec in specs.items()
-            }
-            stream = self._store.open_stream(StreamSpec(env_id, agents))
-        self._streams[env_id, coded] = stream
-        if len(self._streams) > _MOST_STREAMS:
-            self._streams.pop(next(iter(self._streams))).close()
-        return stream
 
     def _delete(self, trial_ids: Collection[str]) -> None:
         try:
