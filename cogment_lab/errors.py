@@ -29,7 +29,12 @@
     │   ├── OnPolicyModeRequired               PPO or A2C with a teacher, and no mode chosen
     │   ├── WrongBufferError                   this replay buffer cannot hold such transitions
     │   └── StoredActionMismatchError          the learner's buffer does not hold the executed action
+    ├── StudyFileError (ValueError)            a study's file cannot be read, or says what cannot be
     ├── StudySessionError (RuntimeError)       a study's session cannot be made, or its process died
+    ├── AnswerError (ValueError)               an answer does not fit its question
+    ├── AnswerErrors (ValueError)              some answers of a questionnaire do not
+    ├── UnknownParticipantError (LookupError)  nobody of that id or token is in the study
+    ├── WrongStepError (RuntimeError)          a participant is elsewhere in the study
     └── StoreError (RuntimeError)
         ├── NotAStoreError                     the file is something else
         ├── StoreVersionError                  written by a newer cogment_lab
@@ -48,6 +53,8 @@ import gymnasium.error
 __all__ = [
     "ActionWrapperOutside",
     "AnnotationError",
+    "AnswerError",
+    "AnswerErrors",
     "CogmentLabError",
     "ConfigurationError",
     "CorruptStoreError",
@@ -75,6 +82,7 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreVersionError",
     "StoredActionMismatchError",
+    "StudyFileError",
     "StudySessionError",
     "TrialError",
     "TrialFailedError",
@@ -82,7 +90,9 @@ __all__ = [
     "TrialStateError",
     "UnacknowledgedTakeoverError",
     "UnknownEnvironmentError",
+    "UnknownParticipantError",
     "WrongBufferError",
+    "WrongStepError",
 ]
 
 

@@ -132,6 +132,8 @@ def test_the_exports_are_these() -> None:
 def test_every_error_is_drawn_in_the_tree() -> None:
     errors = importlib.import_module("cogment_lab.errors")
     assert errors.__doc__ is not None
+    classes = {name for name, each in vars(errors).items() if isinstance(each, type)}
+    assert classes == set(errors.__all__)
     for name in errors.__all__:
         assert name in errors.__doc__
         assert issubclass(getattr(errors, name), errors.CogmentLabError)
