@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
 
+from cogment_lab.errors import PortInUseError
 from cogment_lab.wire.context import Context
 from cogment_lab.wire.endpoint import ServedEndpoint
 
@@ -16,10 +18,19 @@ _LOG = logging.getLogger(__name__)
 
 
 async def serve(context: Context, announce: Callable[[int], None], port: int) -> None:
-    """Serve what is registered until cancelled; announce the port."""
-    if port and not _is_free(port):
-        _LOG.info("port %d is taken; a free one is used", port)
-        port = 0
+    """Serve what is registered until cancelled, on a free port when that one is taken; announce the port."""
+    try:
+        if port and _is_free(port):
+            with contextlib.suppress(PortInUseError):  # somebody was quicker
+                await _serve(context, announce, port)
+        if port:
+            _LOG.info("port %d is taken; a free one is used", port)
+        await _serve(context, announce, 0)
+    finally:
+        await context.close()
+
+
+async def _serve(context: Context, announce: Callable[[int], None], port: int) -> None:
     serving = asyncio.create_task(context.serve_all_registered(ServedEndpoint(port=port)))
     try:
         while not context.served_port and not serving.done():
@@ -30,7 +41,6 @@ async def serve(context: Context, announce: Callable[[int], None], port: int) ->
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        await context.close()
 
 
 def free_port() -> int:

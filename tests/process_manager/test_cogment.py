@@ -26,6 +26,7 @@ from cogment_lab.errors import (
     TrialNotFoundError,
     UnknownEnvironmentError,
 )
+from cogment_lab.utils import serving
 
 
 class Counting(gym.Env[Any, Any]):
@@ -266,6 +267,19 @@ def test_a_second_environment_finds_a_free_port_where_the_wanted_one_is_taken() 
         await cog.run_env(GymEnvironment(Counting), "one", port=0)
         await cog.run_env(GymEnvironment(Counting), "two", port=cog.env_ports["one"])
         assert cog.env_ports["one"] != cog.env_ports["two"]
+
+    run(work)
+
+
+def test_a_port_that_is_lost_to_somebody_quicker_is_a_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_is_free", lambda port: True)
+
+    async def work(cog: Cogment) -> None:
+        await cog.run_env(GymEnvironment(Counting), "counting", port=0)
+        cog.run_local_actor(ConstantActor(0), "left", port=cog.env_ports["counting"])
+        data = await cog.get_trial_data(await cog.start_trial("counting", "left"))
+        assert len(data["gym"]) == 10
+        assert cog.actor_ports["left"] not in (0, cog.env_ports["counting"])
 
     run(work)
 
