@@ -101,6 +101,8 @@ class BC(OfflineAlgorithm):
                 actions = low + 0.5 * (actions + 1.0) * (high - low)
             elif isinstance(self.action_space, spaces.Discrete):
                 actions = actions.reshape(-1)
+            elif isinstance(self.action_space, spaces.MultiBinary):
+                actions = actions.float()  # Bernoulli's likelihood is made of numbers, not of indices
             log_probs = self.policy.get_distribution(batch.observations).log_prob(actions)
             return -log_probs.mean()
         actor: Any = self.policy.actor

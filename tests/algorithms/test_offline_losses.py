@@ -10,6 +10,7 @@ from cogment_lab.algorithms.conservative import conservative_values, log_mean_ex
 from cogment_lab.algorithms.iql import expectile_loss
 from cogment_lab.algorithms.offline_batches import OfflineBatch
 from cogment_lab.algorithms.offline_networks import Gaussian, policy_of
+from gymnasium import spaces
 from stable_baselines3 import TD3
 
 OBSERVATIONS = np.array([[0.1, -0.3], [0.7, 0.2], [-0.5, 0.9]], np.float32)
@@ -221,3 +222,15 @@ def test_clonings_losses(bandit, box_spaces, discrete_spaces):
     shares = numbers(discrete.policy.get_distribution(torch.tensor(OBSERVATIONS)).distribution.probs)
     by_hand = -np.log(np.take_along_axis(shares, taken, 1)).mean()
     assert number(discrete.loss(batch(taken))) == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_cloning_switches_maximises_the_likelihood_of_each(bandit, discrete_spaces):
+    discrete_spaces.action_space = spaces.MultiBinary(3)
+    pressed = np.random.default_rng(0).integers(0, 2, (10, 3), np.int8)
+    model = model_of(BC, {**bandit(10), "actions": pressed}, discrete_spaces)
+    given = model.buffer.sample(4)
+    logits = numbers(model.policy.get_distribution(given.observations).distribution.logits)
+    signs = 2.0 * numbers(given.actions) - 1.0
+    by_hand = np.log1p(np.exp(-signs * logits)).sum(axis=1).mean()
+    assert number(model.loss(given)) == pytest.approx(by_hand, rel=1e-5)
+    assert model.learn(1).predict(OBSERVATIONS)[0].shape == (3, 3)
