@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from cogment_lab.integrations.sb3.fitting import why_start_does_not_fit
 from gymnasium import spaces
 
 from cogment_lab.errors import ConfigurationError
@@ -14,7 +15,7 @@ from cogment_lab.errors import ConfigurationError
 if TYPE_CHECKING:
     from cogment_lab.algorithms.offline_data import OfflineData
 
-__all__ = ["check", "leaves"]
+__all__ = ["check", "check_spaces", "leaves"]
 
 
 def leaves(column: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -24,6 +25,17 @@ def leaves(column: Any) -> Iterator[tuple[str, npt.NDArray[Any]]]:
             yield f"[{key!r}]", np.asarray(part)
     else:
         yield "", np.asarray(column)
+
+
+def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    """Check that the networks of Stable-Baselines3 can hold what is of these spaces.
+
+    Raises:
+        ConfigurationError: they cannot.
+    """
+    for space, what in ((observation_space, "observations"), (action_space, "actions")):
+        if why := why_start_does_not_fit(space, what):
+            raise ConfigurationError(why)
 
 
 def check(data: OfflineData) -> None:
@@ -41,6 +53,7 @@ def check(data: OfflineData) -> None:
                 raise ConfigurationError(
                     f"{name}{key} have the shape {array.shape[1:]}, which is not of {part}"
                 )
+            _check_range(array, part, f"{name}{key}")
     _check_actions(data)
 
 
@@ -60,16 +73,37 @@ def _check_numbers(data: OfflineData, name: str) -> None:
 
 def _check_actions(data: OfflineData) -> None:
     space, actions = data.action_space, data.actions
+    fits = actions.shape[1:] == space.shape
     if isinstance(space, spaces.Box):
-        fits = actions.shape[1:] == space.shape
         slack = 1e-4 * (space.high - space.low) + 1e-6
         if fits and ((actions < space.low - slack) | (actions > space.high + slack)).any():
             raise ConfigurationError(
                 f"actions reach from {actions.min()} to {actions.max()}, outside {space}"
             )
     else:
-        fits = np.issubdtype(actions.dtype, np.integer)
+        fits |= isinstance(space, spaces.Discrete) and actions.shape[1:] == (1,)
+        fits &= np.issubdtype(actions.dtype, np.integer)
     if not fits:
         raise ConfigurationError(
             f"actions of shape {actions.shape[1:]} and dtype {actions.dtype} are not of {space}"
+        )
+    _check_range(actions, space, "actions")
+
+
+def _check_range(values: npt.NDArray[Any], space: spaces.Space[Any], what: str) -> None:
+    """Check that numbers of a discrete space, ``(n, *shape)``, are below what there is to choose from."""
+    if isinstance(space, spaces.Discrete):
+        counts: Any = space.n
+    elif isinstance(space, spaces.MultiDiscrete):
+        counts = space.nvec
+    elif isinstance(space, spaces.MultiBinary):
+        counts = 2
+    else:
+        return
+    outside = ((values < 0) | (values >= counts)).reshape(len(values), -1).any(axis=1)
+    if outside.any():
+        raise ConfigurationError(
+            f"{what} reach from {values.min()} to {values.max()}, outside {space}, in {outside.sum()} of "
+            f"{len(values)} steps, first in step {outside.argmax()}: count from 0, or pass the env= that "
+            "these steps are of"
         )

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from cogment_lab.algorithms.offline_checks import check, leaves
+from cogment_lab.algorithms.offline_checks import check, check_spaces, leaves
 from cogment_lab.integrations.unobserved import find_unobserved, warn_unobserved
 from gymnasium import spaces
 
@@ -163,6 +163,7 @@ def read_offline_data(
             f"a {type(source).__name__} does not say which spaces its arrays are of: pass env= (an "
             "environment or its id), or a TrialStore, which knows"
         )
+    check_spaces(observation_space, action_space)
     columns = [_columns(part) for part in parts]
     columns = [column for column in columns if len(column["rewards"])]
     if not columns:

@@ -17,6 +17,7 @@ from cogment_lab.integrations.sb3.fitting import (
     NotANumberError,
     Observations,
     check_numbers,
+    check_starts,
     fit_actions,
     fit_observations,
 )
@@ -33,13 +34,15 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from cogment_lab.errors import ConfigurationError, WrongBufferError
+from cogment_lab.store import TrialStore
+from cogment_lab.store.catalog import as_names
 from cogment_lab.store.given import store_to_read
 from cogment_lab.store.query import TrialQuery, leave_out, with_successors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cogment_lab.store import TrialData, TrialStore
+    from cogment_lab.store import AgentSpec, TrialData
 
     _Rebuild: TypeAlias = Callable[[str], Iterator[TrialData]]
 
@@ -133,8 +136,8 @@ def fill_replay_buffer(
         How many steps were added.
 
     Raises:
-        WrongBufferError: observations or actions do not fit the buffer's spaces, or are NaN; what was added
-            before stays.
+        WrongBufferError: observations or actions do not fit the buffer's spaces, do not begin at 0, or are
+            NaN; what was added before stays.
         CorruptStoreError: ticks cannot be decoded; ``trial_ids`` can leave out the trials it names.
         ConfigurationError: no such file, an unknown ``actions`` or ``unobserved``, ``"replay"`` cannot make
             the environment, or trials are chosen twice.
@@ -162,16 +165,22 @@ def _fill(
 ) -> int:
     """Do what :func:`fill_replay_buffer` says."""
     discarded = False
+    check_starts(buffer.action_space, "actions")
+    check_starts(buffer.observation_space, "observations")
     if isinstance(store, TrialQuery):
         if env_id is not None or trial_ids is not None or agent not in ("gym", store.agent):
             raise ConfigurationError("a query chooses trials itself: pass env, trial_ids and agent to it")
         if not store.infos:
             raise ConfigurationError(f"no trials match in {store.store.path}: {store.explain()}")
+        check_starts(store.spaces().action_space, "stored actions")
         if store.only in ("interventions", "autonomous") or store.damaged == "skip":
             chosen_batches = chosen_steps(store, unobserved=unobserved, env=env)
             return write_transitions(buffer, chosen_batches, actions=actions)
         agent, trial_ids, discarded = store.agent, store.trial_ids, store.discarded
         store = store.store
+    elif isinstance(store, TrialStore):
+        for spec in _specs(store, env_id, agent, trial_ids):
+            check_starts(spec.action_space, "stored actions")
     lacking = find_unobserved(store, env_id=env_id, agent=agent, trial_ids=trial_ids)
     if unobserved == "warn":
         warn_unobserved(lacking, "Pass unobserved='replay' to execute those trials again", stacklevel=3)
@@ -218,6 +227,15 @@ def _fill(
             f"no step of {store!r} was added to the replay buffer: {nothing.explain()}", stacklevel=3
         )
     return added
+
+
+def _specs(
+    store: TrialStore, env_id: str | None, agent: str, trial_ids: Collection[str] | None
+) -> list[AgentSpec]:
+    """Return the spaces of the chosen trials."""
+    if trial_ids is None:
+        return store.agent_specs(env_id=env_id, agent=agent)
+    return [spec for name in as_names(trial_ids) for spec in store.agent_specs(trial_id=name, agent=agent)]
 
 
 def _name_trials_with_nan(trials: TrialQuery) -> str:

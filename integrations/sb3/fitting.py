@@ -11,7 +11,15 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from cogment_lab.errors import WrongBufferError
 
-__all__ = ["NotANumberError", "Observations", "check_numbers", "fit_actions", "fit_observations"]
+__all__ = [
+    "NotANumberError",
+    "Observations",
+    "check_numbers",
+    "check_starts",
+    "fit_actions",
+    "fit_observations",
+    "why_start_does_not_fit",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 Observations: TypeAlias = "Array | dict[str, Array]"
@@ -19,6 +27,37 @@ Observations: TypeAlias = "Array | dict[str, Array]"
 
 class NotANumberError(WrongBufferError):
     """NaN is among what was to be stored."""
+
+
+def why_start_does_not_fit(space: spaces.Space[Any], what: str) -> str | None:
+    """Return what is wrong with numbers that do not begin at 0, ``None`` of a space whose do.
+
+    Stable-Baselines3 knows no ``start``: its policies choose from 0 on, and its networks count from 0.
+    """
+    if isinstance(space, spaces.Dict):
+        found = (why_start_does_not_fit(part, f"{what}[{key!r}]") for key, part in space.spaces.items())
+        return next(filter(None, found), None)
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete) or not np.any(space.start):
+        return None
+    if what.startswith("observations"):
+        wrapper = "TransformObservation(env, lambda observation: observation - start, shifted_space)"
+    else:
+        wrapper = "TransformAction(env, lambda action: action + start, shifted_space)"
+    return (
+        f"{what} of {space} begin at {space.start}, and Stable-Baselines3's networks count from 0. Put "
+        f"gymnasium.wrappers.{wrapper} inside the trial (cogment_lab.make(lambda: ...)); of trials that are "
+        "recorded already, learn offline from a dict of arrays, shifted likewise"
+    )
+
+
+def check_starts(space: spaces.Space[Any], what: str) -> None:
+    """Check that the numbers of a space begin at 0.
+
+    Raises:
+        WrongBufferError: they do not.
+    """
+    if why := why_start_does_not_fit(space, what):
+        raise WrongBufferError(why)
 
 
 def fit_observations(buffer: ReplayBuffer, observations: Any) -> Observations:
@@ -88,7 +127,7 @@ def fit_actions(buffer: ReplayBuffer, actions: Any) -> Array:
     elif not np.can_cast(found.dtype, buffer.actions.dtype, "same_kind"):
         complaint = f"are {found.dtype}"
     elif isinstance(space, spaces.Discrete):
-        if found.min() < space.start or found.max() >= space.start + space.n:
+        if found.min() < 0 or found.max() >= space.n:
             complaint = f"reach from {found.min()} to {found.max()}"
     elif isinstance(space, spaces.Box):
         slack = 1e-4 * (space.high - space.low) + 1e-6

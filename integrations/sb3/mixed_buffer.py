@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch as th
 from cogment_lab.integrations.sb3.fill import fill_replay_buffer
+from cogment_lab.integrations.sb3.fitting import check_starts
 from cogment_lab.integrations.sb3.replay_buffers import (
     TakeoverDictReplayBuffer,
     TakeoverHerReplayBuffer,
@@ -64,6 +65,8 @@ class _Mixes(ReplayBuffer):
         **kwargs: Any,
     ) -> None:
         super().__init__(buffer_size, observation_space, action_space, device=device, n_envs=n_envs, **kwargs)
+        check_starts(action_space, "actions")
+        check_starts(observation_space, "observations")
         if store is None:
             raise ConfigurationError(
                 f"{type(self).__name__} needs the store of the trials to mix in: pass "
@@ -199,7 +202,7 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
 
     Raises:
         ConfigurationError: no store, or a ratio outside [0, 1].
-        WrongBufferError: stored trials are of other spaces.
+        WrongBufferError: stored trials are of other spaces, or numbers of discrete spaces do not begin at 0.
 
     Example:
         >>> from cogment_lab.integrations.sb3 import MixedReplayBuffer

@@ -63,6 +63,48 @@ def test_nan_says_where(algorithm, column, bandit, box_spaces):
         algorithm("MlpPolicy", data, env=box_spaces)
 
 
+@pytest.mark.parametrize("algorithm", [BC, DiscreteCQL])
+@pytest.mark.parametrize("column", ["actions", "observations"])
+def test_numbers_that_do_not_begin_at_0(algorithm, column, bandit, discrete_spaces):
+    data = bandit(20, discrete=True)
+    if column == "actions":
+        discrete_spaces.action_space = gym.spaces.Discrete(3, start=1)
+    else:
+        data["observations"] = data["next_observations"] = data["actions"] + 1
+        discrete_spaces.observation_space = gym.spaces.Discrete(3, start=1)
+    wrapper = "TransformAction" if column == "actions" else "TransformObservation"
+    with pytest.raises(ConfigurationError, match=rf"{column} of .* begin at 1.*{wrapper}.*inside the trial"):
+        algorithm("MlpPolicy", data, env=discrete_spaces)
+
+
+@pytest.mark.parametrize("algorithm", [BC, DiscreteCQL])
+@pytest.mark.parametrize("action", [-1, 3])
+def test_discrete_actions_outside_their_space_say_where(algorithm, action, bandit, discrete_spaces):
+    data = bandit(20, discrete=True)
+    data["actions"][7] = action
+    with pytest.raises(ConfigurationError, match=r"actions reach .* outside Discrete\(3\), .* in step 7"):
+        algorithm("MlpPolicy", data, env=discrete_spaces)
+
+
+@pytest.mark.parametrize(
+    ("space", "actions"),
+    [
+        (gym.spaces.MultiDiscrete([2, 3]), [[0, 2], [2, 1]]),
+        (gym.spaces.MultiBinary(2), [[1, 0], [2, 1]]),
+        (gym.spaces.MultiDiscrete([2, 3], start=[0, 1]), [[1, 1], [1, 3]]),
+    ],
+)
+def test_several_discrete_actions_outside_their_space(space, actions, bandit, discrete_spaces):
+    discrete_spaces.action_space = space
+    with pytest.raises(ConfigurationError, match=r"reach from 0 to 2|begin at \[0 1\]"):
+        BC("MlpPolicy", {**bandit(2), "actions": np.array(actions)}, env=discrete_spaces)
+
+
+def test_actions_of_the_wrong_number_of_choices(bandit, discrete_spaces):
+    with pytest.raises(ConfigurationError, match=r"actions of shape \(2,\)"):
+        BC("MlpPolicy", {**bandit(4), "actions": np.zeros((4, 2), int)}, env=discrete_spaces)
+
+
 class Pictures:
     observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)

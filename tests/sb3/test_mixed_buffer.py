@@ -11,8 +11,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from cogment_lab.integrations.sb3 import MixedReplayBuffer, TrialCallback, linear_schedule
+from cogment_lab.integrations.sb3 import (
+    MixedDictReplayBuffer,
+    MixedReplayBuffer,
+    TrialCallback,
+    fill_replay_buffer,
+    linear_schedule,
+)
 from stable_baselines3 import DQN, SAC
+from stable_baselines3.common.buffers import ReplayBuffer
 
 import cogment_lab
 from cogment_lab.errors import ConfigurationError, WrongBufferError
@@ -175,3 +182,35 @@ def test_what_cannot_be_mixed_says_why() -> None:
             "MlpPolicy", gym.make("CartPole-v1"), replay_buffer_class=MixedReplayBuffer, device="cpu",
             buffer_size=50, replay_buffer_kwargs={"store": Path("demos.db")},
         )  # fmt: skip
+
+
+def count_from(start: int) -> gym.Env[Any, Any]:
+    env = gym.make("CartPole-v1", max_episode_steps=5)
+    space = gym.spaces.Discrete(2, start=np.int64(start))
+    return gym.wrappers.TransformAction(env, lambda action: action - start, space)
+
+
+@pytest.mark.parametrize("chosen", ["all", "trial_ids", "query"])
+def test_actions_that_do_not_begin_at_0_say_where_to_shift_them(chosen: str) -> None:
+    cogment_lab.run(lambda: count_from(1), lambda observation: 1, store="demos.db")
+    cart = gym.make("CartPole-v1")
+    buffer = ReplayBuffer(20, cart.observation_space, cart.action_space)
+    with cogment_lab.TrialStore("demos.db") as store:
+        names = [info.trial_id for info in store.trials()]
+        source = store.query() if chosen == "query" else store
+        with pytest.raises(WrongBufferError, match=r"stored actions of .* begin at 1.*TransformAction"):
+            fill_replay_buffer(buffer, source, trial_ids=names if chosen == "trial_ids" else None)
+    assert buffer.size() == 0
+    for make in (ReplayBuffer, MixedReplayBuffer):
+        options: Any = {} if make is ReplayBuffer else {"store": "demos.db"}
+        with pytest.raises(WrongBufferError, match=r"^actions of .* begin at 1.*inside the trial"):
+            fill_replay_buffer(
+                make(20, cart.observation_space, count_from(1).action_space, **options), "demos.db"
+            )
+
+
+def test_observations_that_do_not_begin_at_0_say_where_to_shift_them() -> None:
+    with pytest.raises(WrongBufferError, match=r"^observations\['gear'\] of .*TransformObservation"):
+        MixedDictReplayBuffer(
+            20, gym.spaces.Dict(gear=gym.spaces.Discrete(3, start=1)), gym.spaces.Discrete(2), store="no.db"
+        )
