@@ -159,16 +159,19 @@ class _Mixes(ReplayBuffer):
 
     def stored_share(self) -> float:
         """Return the share of the next batch that comes from the store: 0 while it has given nothing."""
-        if not self.stored.size():
+        if not _can_sample(self.stored):
             return 0.0
         share = self.ratio(self.steps) if callable(self.ratio) else self.ratio
         _check_ratio(share)
         return float(share)
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> Any:
-        """Return a batch of which ``stored_share()`` is stored steps, rounded to whole ones."""
-        stored = round(batch_size * self.stored_share()) if self.size() else batch_size
-        if not stored or not self.stored.size():
+        """Return a batch of which ``stored_share()`` is stored steps, rounded to whole ones.
+
+        All are stored ones while the learner has nothing of its own to sample.
+        """
+        stored = round(batch_size * self.stored_share()) if _can_sample(self) else batch_size
+        if not stored or not _can_sample(self.stored):
             return super().sample(batch_size, env)
         mine = self.stored.sample(stored, env)
         if stored == batch_size:
@@ -223,7 +226,10 @@ class MixedNStepReplayBuffer(_Mixes, TakeoverNStepReplayBuffer):
 
 
 class MixedHerReplayBuffer(_Mixes, TakeoverHerReplayBuffer):
-    """The same for goal-conditioned environments: stored steps are given other goals as well."""
+    """The same for goal-conditioned environments: stored steps are given other goals as well.
+
+    Until the learner's first trial has ended, which HER waits for, all steps of a batch are stored ones.
+    """
 
     def _make_stored(self, size: int, **options: Any) -> ReplayBuffer:
         return super()._make_stored(
@@ -254,6 +260,13 @@ class _Linear:
 
     def __call__(self, steps: int) -> float:
         return float(np.interp(steps, (0, self.steps), (self.start, self.end)))
+
+
+def _can_sample(buffer: ReplayBuffer) -> bool:
+    """Return whether a buffer has a step to give: HER's gives none of an episode that has not ended."""
+    if isinstance(buffer, HerReplayBuffer):
+        return bool((buffer.ep_length > 0).any())
+    return buffer.size() > 0
 
 
 def _check_ratio(ratio: float) -> None:

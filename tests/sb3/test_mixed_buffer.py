@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cogment_lab.integrations.sb3 import (
     MixedDictReplayBuffer,
+    MixedHerReplayBuffer,
     MixedReplayBuffer,
     TrialCallback,
     fill_replay_buffer,
@@ -64,6 +65,22 @@ def test_the_share_follows_a_schedule() -> None:
     assert buffer.stored_share() == 0.5
     add(buffer, 20)
     assert buffer.stored_share() == 0.0 and int((buffer.sample(32).rewards == 7).sum()) == 32
+
+
+def test_goals_are_learned_before_the_learners_first_trial_has_ended(bits: Callable[[], Any]) -> None:
+    cogment_lab.run(bits, lambda observation: 0, 2, seed=1, store="demos.db")
+    model = DQN(
+        "MultiInputPolicy", cogment_lab.make(bits, store=None), learning_starts=1, train_freq=1, batch_size=8,
+        device="cpu", buffer_size=100, policy_kwargs={"net_arch": [4]},
+        replay_buffer_class=MixedHerReplayBuffer, replay_buffer_kwargs={"store": "demos.db", "ratio": 0.25},
+    )  # fmt: skip
+    buffer: Any = model.replay_buffer
+    buffer.stored.actions[:] = 3
+    model.learn(3)
+    assert buffer.size() == 3 and (buffer.sample(8).actions == 3).all()
+    model.learn(3, reset_num_timesteps=False)
+    buffer.actions[:] = 0
+    assert int((buffer.sample(8).actions == 3).sum()) == 2
 
 
 _ELSEWHERE = """
