@@ -74,6 +74,9 @@ class OfflineAlgorithm(BaseAlgorithm):
 
     buffer: OfflineBuffer
 
+    saved_by: str = ""
+    """Name of the algorithm that set the model up; a file brings that of the one that saved it."""
+
     def __init__(
         self,
         policy: str | type[BasePolicy],
@@ -182,6 +185,13 @@ class OfflineAlgorithm(BaseAlgorithm):
         self._fill_buffer()
 
     def _setup_model(self) -> None:
+        name = type(self).__name__
+        if self.saved_by not in ("", *(each.__name__ for each in type(self).__mro__)):
+            raise ConfigurationError(
+                f"{self.saved_by} saved this model, and {name} has other networks: call "
+                f"{self.saved_by}.load()"
+            )
+        self.saved_by = name
         if self.data is not None:
             self.observation_space = self.data_observation_space = self.data.observation_space
             self.action_space = self.data.action_space

@@ -33,9 +33,31 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
     Raises:
         ConfigurationError: they cannot.
     """
+    seen = {"": observation_space}
+    if isinstance(observation_space, spaces.Dict):
+        seen = {f"[{key!r}]": part for key, part in observation_space.spaces.items()}
+    for key, part in seen.items():
+        if not _is_array_space(part):
+            raise ConfigurationError(
+                f"observations{key} of {part} do not fit into a network's input: "
+                "turn them into arrays of one size inside the trial, by FlattenObservation (Tuple, and Dict "
+                "within Dict) or TransformObservation of gymnasium.wrappers"
+            )
+    if not _is_array_space(action_space):
+        raise ConfigurationError(
+            f"no offline algorithm learns actions of {action_space}, only Box, Discrete, and MultiDiscrete "
+            "and MultiBinary of one dimension: turn them into one of these inside the trial, by "
+            "gymnasium.wrappers.TransformAction"
+        )
     for space, what in ((observation_space, "observations"), (action_space, "actions")):
         if why := why_start_does_not_fit(space, what):
             raise ConfigurationError(why)
+
+
+def _is_array_space(space: spaces.Space[Any]) -> bool:
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        return len(space.shape) == 1
+    return isinstance(space, spaces.Box | spaces.Discrete)
 
 
 def check(data: OfflineData) -> None:

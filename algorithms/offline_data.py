@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 from cogment_lab.algorithms.offline_checks import check, check_spaces, leaves
+from cogment_lab.integrations.sb3.checks import check_query
 from cogment_lab.integrations.unobserved import find_unobserved, warn_unobserved
 from gymnasium import spaces
 
@@ -127,8 +128,8 @@ def read_offline_data(
             ``TrialStore.query``; of a remote one, ``agent`` and those of its ``trials``.
 
     Raises:
-        ConfigurationError: there is nothing to learn from, or steps of several spaces, or NaN, or the arrays
-            do not belong together.
+        ConfigurationError: there is nothing to learn from, or steps of several spaces, or of spaces that no
+            network holds, or NaN, or the arrays do not belong together.
     """
     if isinstance(source, OfflineData):
         return source
@@ -137,6 +138,8 @@ def read_offline_data(
             return read_offline_data(
                 store, observation_space=observation_space, action_space=action_space, **query
             )
+    if isinstance(source, TrialStore):
+        check_query(query)
     if isinstance(source, TrialStore) and not set(query) <= _OF_TRANSITIONS:
         source, query = source.query(**query), {}
     if isinstance(source, TrialStore | TrialQuery):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -18,8 +19,16 @@ from cogment_lab.errors import (
     OnPolicyModeRequired,
     WrongBufferError,
 )
+from cogment_lab.store import TrialStore
 
-__all__ = ["check_action_spaces", "check_algorithm", "check_n_steps", "check_proposed", "check_replay_buffer"]
+__all__ = [
+    "check_action_spaces",
+    "check_algorithm",
+    "check_n_steps",
+    "check_proposed",
+    "check_query",
+    "check_replay_buffer",
+]
 
 _WRAP_INSIDE = (
     "Put the wrapper inside the trial: cogment_lab.make(lambda: RescaleAction(gym.make(env_id), -1, 1), ...) "
@@ -55,6 +64,18 @@ def check_proposed(proposed: Any, sent: Any) -> None:
         f"the model sent the action {sent} and the trial received {proposed}: a wrapper outside the "
         f"trial changes actions, so what is stored would be wrong. {_WRAP_INSIDE}"
     )
+
+
+def check_query(query: Iterable[str]) -> None:
+    """Check that a store's query has arguments of these names.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    known = [name for name in inspect.signature(TrialStore.query).parameters if name != "self"]
+    unknown = [repr(name) for name in query if name not in known]
+    if unknown:
+        raise ConfigurationError(f"query= knows no {', '.join(unknown)}; choose among {', '.join(known)}")
 
 
 def check_n_steps(model: BaseAlgorithm, buffer: ReplayBuffer) -> None:

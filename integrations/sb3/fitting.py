@@ -104,6 +104,12 @@ def fit_actions(buffer: ReplayBuffer, actions: Any) -> Array:
         WrongBufferError: they are not.
     """
     space = buffer.action_space
+    if isinstance(actions, dict | tuple | list):
+        raise WrongBufferError(
+            "the stored actions are of a Dict, Tuple or Sequence space, the buffer's action space is "
+            f"{space}: choose trials of another environment with env_id=, or turn such actions into that "
+            "space's by gymnasium.wrappers.TransformAction inside the trial"
+        )
     found = np.asarray(actions)
     complaint = None
     if (

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch as th
+from cogment_lab.integrations.sb3.checks import check_query
 from cogment_lab.integrations.sb3.fill import fill_replay_buffer
 from cogment_lab.integrations.sb3.fitting import check_starts
 from cogment_lab.integrations.sb3.replay_buffers import (
@@ -83,6 +84,7 @@ class _Mixes(ReplayBuffer):
         self.store = store if isinstance(store, TrialStore) else TrialStore(store)
         self.ratio = ratio
         self.query = dict(query or {})
+        check_query(self.query)
         self.refresh_every = refresh_every
         self.stored_actions: Literal["executed", "proposed"] = actions
         self.stored = self._make_stored(stored_size)
@@ -204,7 +206,7 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
         **kwargs: Passed on to :class:`TakeoverReplayBuffer`.
 
     Raises:
-        ConfigurationError: no store, or a ratio outside [0, 1].
+        ConfigurationError: no store, a query that it does not know, or a ratio outside [0, 1].
         WrongBufferError: stored trials are of other spaces, or numbers of discrete spaces do not begin at 0.
 
     Example:
@@ -269,9 +271,13 @@ def _can_sample(buffer: ReplayBuffer) -> bool:
     return buffer.size() > 0
 
 
-def _check_ratio(ratio: float) -> None:
-    if not 0.0 <= ratio <= 1.0:
-        raise ConfigurationError(f"ratio={ratio} is the share of stored steps: between 0 and 1")
+def _check_ratio(ratio: Any) -> None:
+    try:
+        is_share = 0.0 <= float(ratio) <= 1.0
+    except (TypeError, ValueError):
+        is_share = False
+    if not is_share:
+        raise ConfigurationError(f"ratio={ratio!r} is the share of stored steps: between 0 and 1")
 
 
 def _join(first: Any, second: Any) -> Any:

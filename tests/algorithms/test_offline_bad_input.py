@@ -105,6 +105,71 @@ def test_actions_of_the_wrong_number_of_choices(bandit, discrete_spaces):
         BC("MlpPolicy", {**bandit(4), "actions": np.zeros((4, 2), int)}, env=discrete_spaces)
 
 
+TUPLE = gym.spaces.Tuple((gym.spaces.Discrete(2), gym.spaces.Box(0.0, 1.0, (1,))))
+
+
+class Anything(gym.Env):
+    """One step of whatever the spaces are."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, True, False, {}
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        TUPLE,
+        gym.spaces.Dict(key=gym.spaces.Discrete(2)),
+        gym.spaces.Text(3),
+        gym.spaces.MultiDiscrete([[2, 3], [2, 2]]),
+        gym.spaces.MultiBinary([2, 2]),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_actions_that_nothing_learns(space, store):
+    env = Anything(gym.spaces.Box(-1.0, 1.0, (2,)), space)
+    cogment_lab.run(env, lambda observation: space.sample(), seed=1, store=store)
+    with pytest.raises(ConfigurationError, match=r"no offline algorithm learns (.|\n)*TransformAction"):
+        BC("MlpPolicy", store)
+
+
+@pytest.mark.parametrize(
+    ("policy", "space"),
+    [
+        ("MlpPolicy", TUPLE),
+        ("MlpPolicy", gym.spaces.Sequence(gym.spaces.Discrete(2))),
+        ("MultiInputPolicy", gym.spaces.Dict(near=TUPLE)),
+        ("MultiInputPolicy", gym.spaces.Dict(near=gym.spaces.Dict(far=gym.spaces.Discrete(2)))),
+    ],
+)
+def test_observations_that_no_network_takes(policy, space, store):
+    cogment_lab.run(Anything(space, gym.spaces.Discrete(2)), lambda observation: 0, seed=1, store=store)
+    with pytest.raises(ConfigurationError, match=r"observations.* do not fit .*FlattenObservation"):
+        BC(policy, store)
+
+
+@pytest.mark.parametrize("query", [{"foo": 1}, {"foo": 1, "env_id": "Pendulum-v1"}])
+def test_a_query_that_a_store_does_not_know(query, store):
+    with pytest.raises(ConfigurationError, match=r"query= knows no 'foo'; choose among env, .*trial_ids"):
+        BC("MlpPolicy", store, query=query)
+
+
+def test_a_model_that_another_algorithm_saved(bandit, box_spaces, tmp_path):
+    BC("MlpPolicy", bandit(20), env=box_spaces).save(tmp_path / "model.zip")
+    with pytest.raises(ConfigurationError, match=r"BC saved this model, .* call BC.load"):
+        IQL.load(tmp_path / "model.zip")
+    again = BC.load(tmp_path / "model.zip")
+    again.save(tmp_path / "again.zip")
+    assert BC.load(tmp_path / "again.zip").saved_by == "BC"
+
+
 class Pictures:
     observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)

@@ -385,3 +385,13 @@ def test_a_store_may_be_given_by_its_path(tmp_path):
     with pytest.raises(ConfigurationError, match="neither a TrialStore nor the path"):
         fill_replay_buffer(buffer, 5)
     assert not (tmp_path / "nothing.db").exists()
+
+
+@pytest.mark.parametrize("kind", ["Tuple", "Dict", "Sequence"])
+def test_actions_of_several_parts_are_refused(kind):
+    numbers, lengths = np.zeros(3, np.int64), [np.zeros(1), np.zeros(2), np.zeros(3)]
+    actions = {"Tuple": (numbers, np.zeros((3, 1))), "Dict": {"key": numbers}, "Sequence": lengths}[kind]
+    batch = trials([3])
+    batch.actions = batch.proposed_actions = actions
+    with pytest.raises(WrongBufferError, match=r"of a Dict, Tuple or Sequence space.*TransformAction"):
+        fill_replay_buffer(ReplayBuffer(5, OBSERVATIONS, DISCRETE), FakeStore(batch))

@@ -191,8 +191,11 @@ def test_only_takeovers_can_be_mixed_in() -> None:
 def test_what_cannot_be_mixed_says_why() -> None:
     with pytest.raises(ConfigurationError, match="needs the store"):
         make_buffer(store=None)
-    with pytest.raises(ConfigurationError, match="between 0 and 1"):
-        make_buffer(ratio=1.5)
+    for ratio in (1.5, "x", None):
+        with pytest.raises(ConfigurationError, match="between 0 and 1"):
+            make_buffer(ratio=ratio)
+    with pytest.raises(ConfigurationError, match="query= knows no 'foo'; choose among env, "):
+        make_buffer(query={"foo": 1})
     demonstrate()
     with pytest.raises(WrongBufferError, match="another environment"):
         DQN(
