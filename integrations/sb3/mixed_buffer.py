@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
@@ -81,7 +83,11 @@ class _Mixes(ReplayBuffer):
             )
         check_unobserved(unobserved)
         self.unobserved = unobserved
-        self.store = store if isinstance(store, TrialStore) else TrialStore(store)
+        if isinstance(store, TrialStore):
+            self.store = store
+        else:
+            _warn_where_nothing_is(store, refresh_every)
+            self.store = TrialStore(store)
         self.ratio = ratio
         self.query = dict(query or {})
         check_query(self.query)
@@ -194,7 +200,7 @@ class MixedReplayBuffer(_Mixes, TakeoverReplayBuffer):
         action_space: Box actions are stored in [-1, 1].
         device: As there.
         n_envs: As there.
-        store: The store, or its path.
+        store: The store, or its path; of a file that is not there yet a warning says so.
         ratio: Share of stored steps in each batch, or ``schedule(steps) -> share`` of the environment steps
             so far; while the store has given nothing, all are the learner's.
         query: Chooses trials, as ``TrialStore.query``; name the environment in a store of several, and where
@@ -262,6 +268,17 @@ class _Linear:
 
     def __call__(self, steps: int) -> float:
         return float(np.interp(steps, (0, self.steps), (self.start, self.end)))
+
+
+def _warn_where_nothing_is(path: str, refresh_every: int) -> None:
+    if os.path.exists(os.path.expanduser(path)):
+        return
+    again = f"the buffer looks again every {refresh_every} steps" if refresh_every else "call refresh() then"
+    warnings.warn(
+        f"store={os.fspath(path)!r} does not exist: all steps are the learner's own until trials are "
+        f"recorded there ({again})",
+        stacklevel=3,
+    )
 
 
 def _can_sample(buffer: ReplayBuffer) -> bool:

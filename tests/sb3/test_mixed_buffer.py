@@ -98,11 +98,12 @@ def demonstrate_elsewhere() -> None:
 @pytest.mark.parametrize("play", [lambda: demonstrate(2), demonstrate_elsewhere])
 def test_a_learner_picks_up_trials_that_end_meanwhile(play: Callable[[], None]) -> None:
     env = cogment_lab.make("Pendulum-v1", store=None)
-    model = SAC(
-        "MlpPolicy", env, learning_starts=20, train_freq=10, batch_size=16, buffer_size=200, device="cpu",
-        replay_buffer_class=MixedReplayBuffer, policy_kwargs={"net_arch": [8]},
-        replay_buffer_kwargs={"store": "demos.db", "refresh_every": 10},
-    )  # fmt: skip
+    with pytest.warns(UserWarning, match=r"store='demos\.db' does not exist: .* again every 10 steps"):
+        model = SAC(
+            "MlpPolicy", env, learning_starts=20, train_freq=10, batch_size=16, buffer_size=200, device="cpu",
+            replay_buffer_class=MixedReplayBuffer, policy_kwargs={"net_arch": [8]},
+            replay_buffer_kwargs={"store": "demos.db", "refresh_every": 10},
+        )  # fmt: skip
     buffer: Any = model.replay_buffer
     sizes = []
 
@@ -133,7 +134,7 @@ class _Nan(gym.ObservationWrapper):
 def test_a_trial_that_cannot_be_learned_from_stops_nobody(
     what: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    buffer = make_buffer(refresh_every=5)
+    buffer = make_buffer(store=cogment_lab.TrialStore("demos.db"), refresh_every=5)
     if what == "nan":
         env = _Nan(gym.make("Pendulum-v1", max_episode_steps=30))
         cogment_lab.run(env, lambda observation: np.zeros(1, np.float32), store="demos.db")
@@ -155,7 +156,7 @@ def test_a_trial_that_cannot_be_learned_from_stops_nobody(
 
 
 def test_what_was_discarded_stays_out_beside_trials_of_other_spaces() -> None:
-    buffer = make_buffer(refresh_every=5)
+    buffer = make_buffer(store=cogment_lab.TrialStore("demos.db"), refresh_every=5)
     demonstrate(2)
     cogment_lab.run("CartPole-v1", lambda observation: 0, seed=1, store="demos.db")
     with cogment_lab.TrialStore("demos.db") as store:
@@ -188,15 +189,22 @@ def test_only_takeovers_can_be_mixed_in() -> None:
     assert make_buffer(query={"only": "autonomous"}).stored.size() == 30
 
 
+def test_a_store_that_is_not_there_is_named() -> None:
+    with pytest.warns(UserWarning, match=r"store='typo\.db' does not exist: .*call refresh\(\)"):
+        buffer = make_buffer(store=Path("typo.db"), refresh_every=0)
+    demonstrate(path="typo.db")
+    assert buffer.refresh() == 30
+
+
 def test_what_cannot_be_mixed_says_why() -> None:
     with pytest.raises(ConfigurationError, match="needs the store"):
         make_buffer(store=None)
     for ratio in (1.5, "x", None):
         with pytest.raises(ConfigurationError, match="between 0 and 1"):
             make_buffer(ratio=ratio)
+    demonstrate()
     with pytest.raises(ConfigurationError, match="query= knows no 'foo'; choose among env, "):
         make_buffer(query={"foo": 1})
-    demonstrate()
     with pytest.raises(WrongBufferError, match="another environment"):
         DQN(
             "MlpPolicy", gym.make("CartPole-v1"), replay_buffer_class=MixedReplayBuffer, device="cpu",
