@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cogment_lab.errors import ConfigurationError, MissingExtraError
-from cogment_lab.store import TrialStore
+from cogment_lab.store import TrialQuery, TrialStore
 from cogment_lab.store.columns import Column, concatenate_columns, take_rows
 from cogment_lab.store.query import with_successors
 from cogment_lab.store.trial_data import TrialData
@@ -38,7 +39,8 @@ class _TrialDataset(IterableDataset[dict[str, Any]]):
     """Trials that are shared out among workers, in a new order each time that it is iterated.
 
     Args:
-        store: A store in a file, or its path.
+        store: A store in a file, or its path, of which each iteration reads what there is; or a choice of
+            trials (``store.query(...)``), which stays the same.
         batch_size: How many rows are yielded together, for a ``DataLoader`` with ``batch_size=None``, which
             is much faster than to put single rows together; ``None`` yields single rows.
         shuffle: How many rows, of whole trials, are at hand to draw from: 0 yields trial by trial.
@@ -47,12 +49,12 @@ class _TrialDataset(IterableDataset[dict[str, Any]]):
         **query: Chooses trials, as ``TrialStore.query``.
 
     Raises:
-        ConfigurationError: no trials match, or a size that cannot be.
+        ConfigurationError: no trials match, they are chosen twice, or a size that cannot be.
     """
 
     def __init__(
         self,
-        store: TrialStore | str,
+        store: TrialStore | str | os.PathLike[str] | TrialQuery,
         *,
         batch_size: int | None,
         shuffle: int,
@@ -63,14 +65,23 @@ class _TrialDataset(IterableDataset[dict[str, Any]]):
             raise ConfigurationError(
                 f"shuffle={shuffle} must not be negative, batch_size={batch_size} at least 1"
             )
-        self.store = store if isinstance(store, TrialStore) else TrialStore(store)
+        if isinstance(store, TrialQuery) and query:
+            raise ConfigurationError(f"a query chooses trials itself: pass {', '.join(query)} to it")
+        self.chosen = store if isinstance(store, TrialQuery) else None
+        if isinstance(store, TrialQuery):
+            self.store = store.store
+        else:
+            self.store = store if isinstance(store, TrialStore) else TrialStore(store)
         self.query = query
         self.batch_size = batch_size
         self.shuffle = 0 if seed is None else shuffle
         self.seed = seed
         self.epoch = 0
-        if not len(self.store.query(**query)):
+        if not len(self._choose()):
             raise ConfigurationError(f"no trials match in {self.store.path}: nothing to load")
+
+    def _choose(self) -> TrialQuery:
+        return self.store.query(**self.query) if self.chosen is None else self.chosen
 
     @abstractmethod
     def _rows(self, trials: Iterable[TrialData]) -> Iterator[_Columns]:
@@ -81,7 +92,7 @@ class _TrialDataset(IterableDataset[dict[str, Any]]):
         worker = get_worker_info()
         if worker is not None and self.store.path == ":memory:":
             raise ConfigurationError("a store in memory stays in its process: num_workers=0, or use a file")
-        chosen = self.store.query(**self.query)
+        chosen = self._choose()
         infos = chosen.infos
         # A worker is a copy that was made for this iteration; what differs between them is torch's seed.
         rng = np.random.default_rng(
@@ -108,7 +119,7 @@ class TransitionDataset(_TrialDataset):
     Rewards are ``float32``. The last step of a trial whose last observation is unknown is left out.
 
     Args:
-        store: A store in a file, or its path.
+        store: A store in a file, its path, or a ``store.query(...)``.
         batch_size: Yield so many steps together; ``None`` for single ones.
         shuffle: Steps at hand to draw from; 0 yields trial by trial.
         seed: Of the order; ``None`` keeps that of the store.
@@ -122,7 +133,7 @@ class TransitionDataset(_TrialDataset):
 
     def __init__(
         self,
-        store: TrialStore | str,
+        store: TrialStore | str | os.PathLike[str] | TrialQuery,
         *,
         batch_size: int | None = None,
         shuffle: int = 2048,
@@ -160,7 +171,7 @@ class SequenceDataset(_TrialDataset):
 
     def __init__(
         self,
-        store: TrialStore | str,
+        store: TrialStore | str | os.PathLike[str] | TrialQuery,
         length: int,
         *,
         stride: int | None = None,
