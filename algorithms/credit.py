@@ -85,14 +85,16 @@ class GammaDelay:
     scale: float
 
     def __post_init__(self) -> None:
-        if self.stages < 1 or self.scale <= 0.0:
+        if self.stages < 1 or not 0.0 < self.scale < math.inf:
             raise ConfigurationError(f"stages={self.stages} must be at least 1, scale={self.scale} positive")
 
     def cdf(self, seconds: Floats) -> Floats:
         """See :class:`DelayDistribution`."""
-        x = np.maximum(seconds, 0.0) / self.scale
-        tail = sum(x**k / math.factorial(k) for k in range(self.stages))
-        return np.asarray(np.where(np.isinf(x), 1.0, 1.0 - np.exp(-x) * np.where(np.isinf(x), 0.0, tail)))
+        # Positive and finite, for the logarithms: powers and factorials of many stages are no floats.
+        x = np.clip(seconds / self.scale, 1e-300, 1e300)
+        logs = (k * np.log(x) - x - math.lgamma(k + 1) for k in range(self.stages))
+        tail = sum(map(np.exp, logs), np.zeros_like(x))
+        return np.asarray(np.clip(1.0 - tail, 0.0, 1.0))
 
 
 TAMER = UniformDelay(0.2, 0.6)
@@ -176,10 +178,10 @@ def assign_credit(
         early = late = math.nan
     if not 0.0 <= early < late:
         raise ConfigurationError(f"window={window} must be (from, to) in seconds, 0 <= from < to")
-    low, high = delay_distribution.cdf(np.array([early, late], np.float64))
-    # A fixed delay that is the window's first moment is inside it.
-    low = np.nextafter(low, -1.0) if early == 0.0 else low
-    if not high > max(low, 0.0):
+    # A delay that is the window's first moment is inside it.
+    before, high = delay_distribution.cdf(np.array([np.nextafter(early, 0.0), late], np.float64))
+    low = before if early > 0.0 else 0.0
+    if not high - low > 1e-12:  # less is rounding
         raise ConfigurationError(f"no delay of {delay_distribution} falls into the window {window}")
     values = np.array([opinion.value * opinion.confidence for opinion in opinions], np.float64)
     if not len(starts):
@@ -189,9 +191,9 @@ def assign_credit(
     edges = np.append(starts, t_end)
     given = np.array([opinion.time for opinion in opinions], np.int64)
     # In whole nanoseconds first: as floats, they would lose the last digits.
-    delays = (given[:, None] - edges[None, :]) * 1e-9
-    inside = np.clip(delay_distribution.cdf(np.clip(delays, early, late)), max(low, 0.0), high)
-    inside[delays < 0.0] = max(low, 0.0)
+    delays = (given[:, None] - edges[None, :]) / 1e9
+    inside = np.clip(delay_distribution.cdf(np.clip(delays, early, late)), low, high)
+    inside[delays < early] = low
     # Rounding may leave a distribution function that is not quite monotone.
-    weights = np.maximum(inside[:, :-1] - inside[:, 1:], 0.0) / (high - max(low, 0.0))
+    weights = np.maximum(inside[:, :-1] - inside[:, 1:], 0.0) / (high - low)
     return Credit(weights, values)

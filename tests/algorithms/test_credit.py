@@ -80,6 +80,24 @@ def test_a_gamma_delay_is_erlangs():
     np.testing.assert_allclose(delay.cdf(at), [0.0, 1.0 - math.exp(-2.0) * 3.0, 1.0])
 
 
+@pytest.mark.parametrize("stages", [120, 200, 1000])
+def test_a_gamma_delay_of_many_stages_is_nearly_a_fixed_one(stages):
+    delay = GammaDelay(stages, 0.6 / stages)
+    at = np.array([0.0, 0.1, 0.6, 2.0, 3600.0, np.inf])
+    np.testing.assert_allclose(delay.cdf(at), [0.0, 0.0, 0.5, 1.0, 1.0, 1.0], atol=0.02)
+    credit = assign_credit(said((4.9, 1.0), (3600.0, 1.0)), delay, t_shown=shown_every(0.1, 100))
+    np.testing.assert_allclose(credit.weights.sum(axis=1), [1.0, 0.0], atol=1e-6)
+    assert abs(int(credit.weights[0].argmax()) - 43) <= 1
+
+
+@pytest.mark.parametrize("window", [(0.3, 1.0), (0.0, 0.3), (0.0, 1.0)])
+def test_a_fixed_delay_at_either_end_of_the_window_is_inside(window):
+    opinions = said((0.95, 1.0), (0.9, 1.0), (0.1, 1.0))
+    credit = assign_credit(opinions, FixedDelay(0.3), window, t_shown=shown_every(0.1, 10))
+    assert credit.weights.sum(axis=1).tolist() == [1.0, 1.0, 0.0]
+    assert credit.weights.argmax(axis=1)[:2].tolist() == [6, 6]
+
+
 @given(
     st.lists(st.integers(0, 10 * SECOND), min_size=1, max_size=30, unique=True),
     st.lists(st.tuples(st.integers(0, 20 * SECOND), st.floats(-1, 1)), max_size=5),
@@ -101,6 +119,7 @@ def test_no_feedback_counts_more_than_once(times, opinions, delay):
         ({"t_shown": [0], "window": 4.0}, r"window=4.0 must be \(from, to\)"),
         ({"t_shown": [0], "window": (0.0, 1.0, 2.0)}, "window"),
         ({"t_shown": [0], "window": (2.0, 3.0)}, "no delay"),
+        ({"t_shown": [0], "window": (0.6, 1.0)}, "no delay"),
     ],
 )
 def test_what_cannot_be_is_an_error(arguments, message):
