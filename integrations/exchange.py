@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cogment_lab.errors import ConfigurationError, StoreError, StoreFullError
-from cogment_lab.store import AgentSpec, StreamSpec, TrialData, TrialInfo, TrialStore, TrialStream
+from cogment_lab.store import AgentSpec, StreamSpec, TrialData, TrialInfo, TrialQuery, TrialStore, TrialStream
 from cogment_lab.store.copying import write_trial
 from cogment_lab.store.given import store_to_write
 from cogment_lab.store.info import decode_info, encode_info
-from cogment_lab.store.query import one_env
 from cogment_lab.trial.sample import Feedback
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
     "encode_feedback",
     "find_agents",
     "new_path",
+    "query_agents",
     "read_description",
     "record_sources",
 ]
@@ -73,16 +73,36 @@ def decode_feedback(text: str | bytes) -> list[Feedback]:
     return [Feedback(*row) for row in decode_info(text)["feedback"]]
 
 
-def find_agents(store: TrialStore, query: Mapping[str, Any]) -> list[str]:
-    """Return the agents of a store's trials, in order; ``["gym"]`` without trials.
+def query_agents(store: TrialStore, query: Mapping[str, Any]) -> list[TrialQuery]:
+    """Return the choice of trials of each agent that has some, in the order of the agents.
 
     Args:
         store: Holds the trials.
-        query: Of ``TrialStore.query``; heeded is which environment it names.
+        query: Arguments of ``TrialStore.query`` but ``agent``.
+
+    Raises:
+        ConfigurationError: as ``TrialStore.query``.
     """
-    env_id = one_env(query.get("env"), query.get("env_id"))
-    found = store.trials(env_id=env_id)
-    return list(dict.fromkeys(name for info in found for name in info.agents)) or ["gym"]
+    names = dict.fromkeys(name for info in store.trials() for name in info.agents)
+    found = (store.query(agent=name, **query) for name in names)
+    return [chosen for chosen in found if len(chosen)]
+
+
+def find_agents(store: TrialStore, query: Mapping[str, Any]) -> list[str]:
+    """Return the agents with steps that match, in order; the first of those without where no step does.
+
+    Args:
+        store: Holds the trials.
+        query: Arguments of ``TrialStore.query`` but ``agent``.
+
+    Raises:
+        ConfigurationError: as ``TrialStore.query``.
+        CorruptStoreError: trials cannot be decoded (with ``damaged="raise"``).
+    """
+    chosen = query_agents(store, query)
+    found = [each.agent for each in chosen if next(iter(each), None) is not None]
+    there = (name for info in store.trials() for name in info.agents)
+    return found or [chosen[0].agent if chosen else next(there, "gym")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

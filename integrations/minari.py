@@ -48,6 +48,10 @@ __all__ = ["from_minari", "to_minari", "to_minari_by_agent"]
 
 _ID = re.compile(r"(?P<head>(?:[\w-]+/)*?[\w-]+?)(?P<version>-v\d+)?$")
 _STEPS_AT_ONCE = 2048
+_METADATA = (
+    "author", "author_email", "algorithm_name", "code_permalink", "description", "ref_min_score",
+    "ref_max_score",
+)  # fmt: skip
 _EXACT = ("ticks", "t_shown", "t_acted", "reaction_ns")
 
 
@@ -164,7 +168,7 @@ def to_minari(
 def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> dict[str, MinariDataset]:
     """Write one dataset for each agent of the trials: ``name-<agent>-v0``, or ``dataset_id`` if it is one.
 
-    All are written, or none.
+    Agents without a step that was chosen are left out. All are written, or none.
 
     Raises:
         ConfigurationError: as :func:`to_minari`.
@@ -172,7 +176,7 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
     """
     match = _ID.fullmatch(dataset_id)
     head, version = (match["head"], match["version"] or "") if match else (dataset_id, "")
-    agents = find_agents(store, options)
+    agents = find_agents(store, {name: each for name, each in options.items() if name not in _METADATA})
     if len(agents) == 1:
         return {agents[0]: to_minari(store, dataset_id, agent=agents[0], **options)}
     written: dict[str, MinariDataset] = {}

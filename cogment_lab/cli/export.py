@@ -14,7 +14,7 @@ from rich.console import Console
 from cogment_lab.cli.counting import counted
 from cogment_lab.cli.trials import open_existing
 from cogment_lab.errors import ConfigurationError, StoreFullError
-from cogment_lab.integrations.exchange import find_agents
+from cogment_lab.integrations.exchange import find_agents, query_agents
 from cogment_lab.store import TrialStore
 
 __all__ = ["export_trials", "import_trials", "parse_query"]
@@ -77,7 +77,7 @@ def export_trials(
     chosen = parse_query(query)
     with _busy(f"writing {name}"), open_existing(file) as store:
         _check_properties(store, chosen.get("properties", {}))
-        said = _left_out(store, chosen)
+        said = _left_out(store, chosen, agent)
         said += _write(store, kind, name, chosen, agent, metadata)
     _say("\n".join(said))
 
@@ -138,14 +138,16 @@ def _check_properties(store: TrialStore, properties: dict[str, str]) -> None:
             )
 
 
-def _left_out(store: TrialStore, query: dict[str, Any]) -> list[str]:
-    """Return why ``damaged=skip`` is going to leave out trials."""
+def _left_out(store: TrialStore, query: dict[str, Any], agent: str | None) -> list[str]:
+    """Return why ``damaged=skip`` is going to leave out trials, of one agent or of all."""
     if query.get("damaged") != "skip":
         return []
-    found = store.query(**query, agent=find_agents(store, query)[0])
-    for _ in found:
-        pass
-    reasons = collections.Counter(found.skipped.values())
+    skipped: dict[str, str] = {}
+    for found in query_agents(store, query) if agent is None else [store.query(agent=agent, **query)]:
+        for _ in found:
+            pass
+        skipped.update(found.skipped)
+    reasons = collections.Counter(skipped.values())
     return [f"left out: {f'{count} trials, ' if count > 1 else ''}{why}" for why, count in reasons.items()]
 
 

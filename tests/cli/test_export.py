@@ -104,6 +104,39 @@ def test_all_agents_are_exported_or_none(cogmentlab: Any, store: Path) -> None:
         assert [path.name for path in taken.parent.glob("game-*")] == [taken.name]
 
 
+@pytest.fixture
+def mixed(store: Path) -> Path:
+    """A store of a game of two, and of trials of one agent."""
+    game = PettingZooSpec("parallel", "classic/rps-v2", {"max_cycles": 3})
+    rock = dict.fromkeys(("player_0", "player_1"), lambda observation: 0)
+    cogment_lab.run(game, rock, store=store, properties={"study": "game"})
+    return store
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "minari"])
+def test_agents_without_a_match_are_left_out(cogmentlab: Any, mixed: Path, kind: str) -> None:
+    def export(name: str, *query: str) -> list[str]:
+        chosen = [part for each in query for part in ("--query", each)]
+        said = cogmentlab.output("export", "some.db", "--to", kind, "--id", name, *chosen).decode()
+        return [line.removeprefix("wrote ").partition(":")[0] for line in said.splitlines()]
+
+    end = "-v0" if kind == "minari" else f".{kind}"
+    assert export(f"alone{end}", "study=pilot") == [f"alone{end}"]
+    assert export(f"game{end}", "study=game") == [f"game-player_{number}{end}" for number in (0, 1)]
+    with cogment_lab.TrialStore(mixed) as opened:
+        name = next(opened.trials()).trial_id
+    assert export(f"one{end}", f"trial={name}") == [f"one{end}"]
+
+
+def test_damage_is_told_of_all_agents(cogmentlab: Any, mixed: Path) -> None:
+    with contextlib.closing(sqlite3.connect(mixed)) as damaged, damaged:
+        damaged.execute("UPDATE chunks SET checksum = checksum + 1 WHERE agent = 1")
+    said = cogmentlab.output(
+        "export", "some.db", "--to", "csv", "--id", "rest", "--query", "damaged=skip"
+    ).decode()
+    assert said.count("left out: ticks of trial") == 1 and "wrote rest.csv: 40 steps" in said
+
+
 def test_damage_that_many_trials_share_is_told_once(cogmentlab: Any, store: Path) -> None:
     cogment_lab.run("Pendulum-v1", scripted_policy("Pendulum-v1"), 1, seed=3, store="some.db")
     with contextlib.closing(sqlite3.connect("some.db")) as damaged, damaged:
