@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -134,31 +135,33 @@ def to_minari(
         except (NotImplementedError, ValueError, AssertionError) as error:
             raise ConfigurationError(f"Minari cannot hold the spaces {spec}: {error}") from error
         storage.update_metadata({key: value for key, value in metadata.items() if value is not None})
-        details: list[dict[str, Any]] = []
-        waiting: list[EpisodeBuffer] = []
-        infos = {info.trial_id: info for info in chosen.infos}
-        for part, trial in _readable(chosen):
-            info = infos[trial.trial_id]
-            begins = not part and (trial.ticks[0] == 0 or len(info.agents) > 1)
-            waiting.append(_episode(trial, info.seed if begins else None, structure))
-            if sum(len(episode.rewards) for episode in waiting) >= _STEPS_AT_ONCE:
-                storage.update_episodes(waiting)
-                waiting = []
-            details.append(
-                {
-                    "trial": describe_trial(info),
-                    "part": part,
-                    "agent": agent,
-                    "env_spec": info.env_spec or "",
-                    "feedback": encode_feedback(trial),
-                }
-            )
-        if not details:
-            raise ConfigurationError(
-                f"no complete step matches in {store.path}, nothing to export: {chosen.explain()}"
-            )
-        storage.update_episodes(waiting)
-        storage.update_episode_metadata(details)
+        with _forgiving(storage) as file:
+            details: list[dict[str, Any]] = []
+            waiting: list[EpisodeBuffer] = []
+            infos = {info.trial_id: info for info in chosen.infos}
+            for part, trial in _readable(chosen):
+                info = infos[trial.trial_id]
+                begins = not part and (trial.ticks[0] == 0 or len(info.agents) > 1)
+                waiting.append(_episode(trial, info.seed if begins else None, structure))
+                if sum(len(episode.rewards) for episode in waiting) >= _STEPS_AT_ONCE:
+                    storage.update_episodes(waiting)
+                    file.check()
+                    waiting = []
+                details.append(
+                    {
+                        "trial": describe_trial(info),
+                        "part": part,
+                        "agent": agent,
+                        "env_spec": info.env_spec or "",
+                        "feedback": encode_feedback(trial),
+                    }
+                )
+            if not details:
+                raise ConfigurationError(
+                    f"no complete step matches in {store.path}, nothing to export: {chosen.explain()}"
+                )
+            storage.update_episodes(waiting)
+            storage.update_episode_metadata(details)
         namespace = dataset_id.rpartition("/")[0]
         if namespace and namespace not in list_local_namespaces():
             create_namespace(namespace)
@@ -212,6 +215,51 @@ def from_minari(
     """
     given = [dataset] if isinstance(dataset, str) or not isinstance(dataset, Sequence) else dataset
     return record_sources(store, [MinariSource(_open(each), env_id) for each in given])
+
+
+class _ForgivingFile(io.FileIO):
+    """A file that takes whatever HDF5 writes, and tells of the first error only when it is asked.
+
+    HDF5 cannot close a file that it failed to write: it crashes the process in trying again. What comes
+    after the error is dropped.
+    """
+
+    error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        done = size = len(content)
+        try:
+            if self.error is None:
+                done = super().write(content)
+            while done < size:
+                done += super().write(memoryview(content)[done:])
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self.error is None:
+                return super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return self.tell() if size is None else size
+
+    def check(self) -> None:
+        """Raise the first error, if there was one."""
+        if self.error is not None:
+            raise self.error
+
+
+@contextlib.contextmanager
+def _forgiving(storage: MinariStorage) -> Iterator[_ForgivingFile]:
+    """Let a storage write its HDF5 file, which is empty yet, so that a full disk is an ``OSError``."""
+    with _ForgivingFile(storage._file_path, "r+") as file:
+        storage._file_path = file
+        try:
+            yield file
+        finally:
+            file.check()
 
 
 def _open(dataset: MinariDataset | str) -> MinariDataset:

@@ -1,6 +1,9 @@
 """Trials become Minari datasets and trials again, exactly."""
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +105,33 @@ def test_a_full_disk_leaves_no_half_dataset(datasets: Path, monkeypatch: pytest.
         with pytest.raises(StoreFullError, match="disk is full"):
             store.to_minari("big-v0")
     assert [path for path in datasets.rglob("*") if path.is_dir()] == []
+
+
+_LIMITED = """
+import resource
+from cogment_lab.errors import StoreFullError
+from cogment_lab.store import TrialStore
+with TrialStore("long.db") as store:
+    list(store.query())
+    for limit in range(50_000, 500_000, 50_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            store.to_minari("full-v0")
+        except StoreFullError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
+def test_a_disk_that_is_full_at_any_moment_ends_no_process(datasets: Path) -> None:
+    with TrialStore("long.db") as store:
+        record_random(store, SPACES[0], [2100, 2100, 2100], 1)
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", _LIMITED], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the disk is full") == 9
+    assert list(datasets.iterdir()) == []
 
 
 def test_each_agent_gets_a_dataset() -> None:
