@@ -197,14 +197,18 @@ def _join(sources: Sequence[TrialSource]) -> list[tuple[str, list[tuple[TrialSou
 def new_path(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; it takes its place when all is written, else it is removed.
 
+    Folders that were made for it go with it.
+
     Raises:
         ConfigurationError: there is something at ``path`` already, or it cannot be written.
         StoreFullError: the disk is full; nothing is left of what was written.
     """
-    if path.exists():
-        raise ConfigurationError(f"{path} exists already: choose another name, or remove it first")
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    unfinished = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}.part"
+    new_folders: list[Path] = []
     try:
+        if path.exists():
+            raise ConfigurationError(f"{path} exists already: choose another name, or remove it first")
+        new_folders = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         os.replace(unfinished, path)
@@ -219,3 +223,6 @@ def new_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
         else:
             unfinished.unlink(missing_ok=True)
+        for folder in new_folders:
+            with contextlib.suppress(OSError):  # what is not empty stays
+                folder.rmdir()

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ if importlib.util.find_spec("minari") is None:
 import minari
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
-from minari.namespace import create_namespace, list_local_namespaces
+from minari.namespace import NAMESPACE_METADATA_FILENAME
 from minari.storage.datasets_root_dir import get_dataset_path
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["from_minari", "to_minari", "to_minari_by_agent"]
 
-_ID = re.compile(r"(?P<head>(?:[\w-]+/)*?[\w-]+?)(?P<version>-v\d+)?$")
+_ID = re.compile(r"(?P<head>(?:(?P<namespace>[\w-]+(?:/[\w-]+)*)/)?[\w-]+)(?P<version>-v\d+)")
 _STEPS_AT_ONCE = 2048
 _METADATA = (
     "author", "author_email", "algorithm_name", "code_permalink", "description", "ref_min_score",
@@ -95,21 +96,11 @@ def to_minari(
         The dataset; ``minari.load_dataset(dataset_id)`` finds it from now on.
 
     Raises:
-        ConfigurationError: the name is taken or no name, there is nothing to write, the trials were recorded
-            without observations, or their spaces differ or are unknown to Minari.
+        ConfigurationError: the name is taken or none that Minari finds again, there is nothing to write, the
+            trials were recorded without observations, or their spaces differ or are unknown to Minari.
         StoreFullError: the disk is full; nothing is left of the dataset.
     """
-    if _ID.fullmatch(dataset_id) is None:
-        raise ConfigurationError(
-            f"dataset_id={dataset_id!r} is no name for Minari: (namespace/)name-v0 of letters, digits, - "
-            "and _"
-        )
-    path = get_dataset_path(dataset_id)
-    if path.exists():
-        raise ConfigurationError(
-            f"a Minari dataset {dataset_id!r} exists already at {path}: choose another version or name, or "
-            "minari.delete_dataset it"
-        )
+    path = _new_dataset_path(dataset_id)
     chosen = store.query(agent=agent, **query)
     spec = chosen.spaces()
     structure = _info_structure(_readable(chosen))
@@ -125,7 +116,7 @@ def to_minari(
         "ref_min_score": ref_min_score,
         "ref_max_score": ref_max_score,
     }
-    with new_path(Path(path)) as folder:
+    with new_path(path) as folder, _namespaces(path, dataset_id.count("/")):
         data = folder / "data"
         data.mkdir(parents=True)
         try:
@@ -162,9 +153,6 @@ def to_minari(
                 )
             storage.update_episodes(waiting)
             storage.update_episode_metadata(details)
-        namespace = dataset_id.rpartition("/")[0]
-        if namespace and namespace not in list_local_namespaces():
-            create_namespace(namespace)
     return minari.load_dataset(dataset_id)
 
 
@@ -177,8 +165,7 @@ def to_minari_by_agent(store: TrialStore, dataset_id: str, **options: Any) -> di
         ConfigurationError: as :func:`to_minari`.
         StoreFullError: as :func:`to_minari`.
     """
-    match = _ID.fullmatch(dataset_id)
-    head, version = (match["head"], match["version"] or "") if match else (dataset_id, "")
+    head, version = _match(dataset_id).group("head", "version")
     agents = find_agents(store, {name: each for name, each in options.items() if name not in _METADATA})
     if len(agents) == 1:
         return {agents[0]: to_minari(store, dataset_id, agent=agents[0], **options)}
@@ -215,6 +202,60 @@ def from_minari(
     """
     given = [dataset] if isinstance(dataset, str) or not isinstance(dataset, Sequence) else dataset
     return record_sources(store, [MinariSource(_open(each), env_id) for each in given])
+
+
+def _match(dataset_id: str) -> re.Match[str]:
+    """Return the parts of an id under which Minari finds a dataset, and lists it.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    match = _ID.fullmatch(dataset_id)
+    namespace = match["namespace"] if match is not None else None
+    if match is None or (namespace is not None and (len(namespace) < 2 or "data" in namespace.split("/"))):
+        raise ConfigurationError(
+            f"dataset_id={dataset_id!r} is no name for Minari: take one like lunar/human-v0, that is "
+            "(namespace/)name-v0 of letters, digits, - and _; a namespace has two of them at least, and none "
+            "is called data"
+        )
+    return match
+
+
+def _new_dataset_path(dataset_id: str) -> Path:
+    """Return where a dataset will be.
+
+    Raises:
+        ConfigurationError: the id is none, it is taken, or the folder of the datasets cannot be made.
+    """
+    _match(dataset_id)
+    try:
+        path = Path(get_dataset_path(dataset_id))
+    except OSError as error:
+        raise ConfigurationError(f"the folder of Minari's datasets cannot be made: {error}") from error
+    if os.path.exists(path):
+        raise ConfigurationError(
+            f"a Minari dataset {dataset_id!r} exists already at {path}: choose another version or name, or "
+            "minari.delete_dataset it"
+        )
+    for parent in path.parents[: dataset_id.count("/")]:
+        if (parent / "data").exists():
+            raise ConfigurationError(f"{parent} is a Minari dataset, no namespace: choose another name")
+    return path
+
+
+@contextlib.contextmanager
+def _namespaces(path: Path, count: int) -> Iterator[None]:
+    """Make the folders above a dataset namespaces of Minari's after the block; all, or none."""
+    files = [parent / NAMESPACE_METADATA_FILENAME for parent in path.parents[:count]]
+    new = [file for file in files if not file.exists()]
+    yield
+    try:
+        for file in new:
+            file.write_text("{}", encoding="utf-8")
+    except OSError:
+        for file in new:
+            file.unlink(missing_ok=True)
+        raise
 
 
 class _ForgivingFile(io.FileIO):

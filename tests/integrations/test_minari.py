@@ -16,6 +16,7 @@ from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from minari.dataset.minari_storage import MinariStorage
+from minari.namespace import list_local_namespaces
 from round_trip import assert_same_trials, record_random
 
 import cogment_lab
@@ -107,6 +108,41 @@ def test_a_full_disk_leaves_no_half_dataset(datasets: Path, monkeypatch: pytest.
     assert [path for path in datasets.rglob("*") if path.is_dir()] == []
 
 
+BAD_IDS = [
+    "a/b-v0",
+    "-/b-v0",
+    "one",
+    "-v0",
+    "ab//c-v0",
+    "data/x-v0",
+    "a b-v0",
+    "ab/c",
+    "",
+    "long" * 99 + "-v0",
+]
+
+
+@pytest.mark.parametrize("dataset_id", BAD_IDS)
+def test_an_id_that_minari_does_not_find_again_leaves_nothing(datasets: Path, dataset_id: str) -> None:
+    with TrialStore(":memory:") as store:
+        record_random(store, SPACES[0], [2], 1)
+        with pytest.raises(ConfigurationError, match=r"human-v0|too long"):
+            store.to_minari(dataset_id)
+    assert not datasets.exists() or list(datasets.iterdir()) == []
+
+
+@pytest.mark.parametrize("dataset_id", ["x-v0", "ab/c-v0", "a/bc/d-v12", "v0/x-v0-v1", "data-v0"])
+def test_an_id_that_is_accepted_is_listed(dataset_id: str) -> None:
+    with TrialStore(":memory:") as store:
+        record_random(store, SPACES[0], [2], 1)
+        store.to_minari(dataset_id)
+        with pytest.raises(ConfigurationError, match="is a Minari dataset, no namespace"):
+            store.to_minari(f"{dataset_id}/inner-v0")
+    assert list(minari.list_local_datasets()) == [dataset_id]
+    for namespace in list_local_namespaces():
+        assert dataset_id.startswith(f"{namespace}/")
+
+
 _LIMITED = """
 import resource
 from cogment_lab.errors import StoreFullError
@@ -116,7 +152,7 @@ with TrialStore("long.db") as store:
     for limit in range(50_000, 500_000, 50_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         try:
-            store.to_minari("full-v0")
+            store.to_minari("full/human-v0")
         except StoreFullError as error:
             print(error)
 """
