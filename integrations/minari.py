@@ -340,7 +340,10 @@ def _readable(trials: Iterable[TrialData]) -> Iterator[tuple[int, TrialData]]:
 
 
 def _info_structure(trials: Iterable[tuple[int, TrialData]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return a zero for each key of the environment's infos whose values are alike wherever they occur."""
+    """Return a zero for each key of the environment's infos whose values are alike wherever they occur.
+
+    Left out are keys that cannot name a dataset of HDF5.
+    """
     found: dict[str, np.ndarray[Any, Any]] = {}
     others = set()
     for _, data in trials:
@@ -354,7 +357,11 @@ def _info_structure(trials: Iterable[tuple[int, TrialData]]) -> dict[str, np.nda
                             found[key] = np.zeros(array.shape, np.result_type(known, array))
                         continue
                 others.add(key)
-    return {key: zero for key, zero in found.items() if key not in others and "/" not in key}
+    return {key: zero for key, zero in found.items() if key not in others and _is_name(key)}
+
+
+def _is_name(key: Any) -> bool:
+    return isinstance(key, str) and key.isprintable() and "/" not in key
 
 
 def _env_spec(chosen: TrialQuery) -> gym.envs.registration.EnvSpec | None:

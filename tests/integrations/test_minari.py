@@ -81,6 +81,28 @@ def test_minari_reads_what_was_written() -> None:
     assert next(loaded.storage.get_episode_metadata([0]))["seed"] == 5
 
 
+def test_infos_come_back_whatever_their_keys_are() -> None:
+    class Env(gym.Env[Any, Any]):
+        observation_space, action_space = BOX, spaces.Discrete(2)
+
+        def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+            return np.zeros(3, np.float32), {}
+
+        def step(self, action: Any) -> Any:
+            info = {1: 2.0, "1": 3.0, "a/b": 1, "a\0b": 1, "\ud800": 1, (1, 2): 5}
+            return np.zeros(3, np.float32), 0.0, True, False, info
+
+    with TrialStore("from.db") as store, TrialStore(":memory:") as again:
+        env = cogment_lab.make(Env, store=store)
+        env.reset(seed=1)
+        env.step(0)
+        env.close()
+        dataset = store.to_minari("keys-v0")
+        from_minari(dataset, again)
+        assert_same_trials(again, store)
+    assert [key for key in dataset[0].infos if key.startswith("env_")] == ["env_1"]
+
+
 def test_a_taken_name_and_an_empty_choice_are_errors(datasets: Path) -> None:
     with TrialStore(":memory:") as store:
         record_random(store, SPACES[0], [2], 1)
