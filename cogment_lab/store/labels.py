@@ -318,6 +318,17 @@ def _checked_note(value: Any) -> str:
         raise ConfigurationError("a note is text, and not empty")
     if len(value) > _LONGEST_NOTE:
         raise ConfigurationError(f"a note has at most {_LONGEST_NOTE} characters; this one has {len(value)}")
+    return _whole(value)
+
+
+def _whole(value: Any) -> Any:
+    """Return a value whose texts UTF-8 can say: JSON may hold half a surrogate pair, which no answer holds."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_whole, value))
     return value
 
 
@@ -345,7 +356,7 @@ def _coded(value: Any) -> str:
 def _label(row: tuple[Any, ...]) -> Label:
     label_id, version, trial_id, agent, start, stop, kind, coded, annotator, time, withdrawn = row
     try:
-        value = from_json(coded)
+        value = _whole(from_json(coded))
     except SpecError as error:
         raise CorruptStoreError(
             f"label {label_id} of trial {trial_id!r} is damaged: {error}; other trials' labels can be read"

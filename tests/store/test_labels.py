@@ -139,6 +139,19 @@ def test_a_damaged_label_is_named(file_store: TrialStore, path: Path) -> None:
     assert file_store.labels("t-2")[0].value == "fine too"
 
 
+def test_half_a_character_can_be_read(file_store: TrialStore, path: Path) -> None:
+    with closing(file_store.open_stream(make_spec())) as stream:
+        record_trial(stream, "t-1", 3)
+    label = file_store.label("t-1", "note", "so\ud800 \U0001f600")
+    assert label.value == "so? \U0001f600"
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            r"""UPDATE labels SET value = '{"\ud800": ["\udfff", {"$tuple": ["\ud83d\ude00"]}]}'"""
+        )
+    connection.close()
+    assert file_store.labels("t-1")[0].value == {"?": ["?", ("\U0001f600",)]}
+
+
 def test_two_stores_see_each_others_labels(file_store: TrialStore, path: Path) -> None:
     with closing(file_store.open_stream(make_spec())) as stream:
         record_trial(stream, "t-1", 3)
