@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cogment_lab.errors import AnnotationError, ConfigurationError, CorruptStoreError, SpecError
+from cogment_lab.specs.shown import shown
 from cogment_lab.specs.tagged_json import from_json, to_json
+from cogment_lab.specs.values import value_from_message, value_to_bytes, value_to_message
 from cogment_lab.store.agreement import cohen_kappa, krippendorff_alpha
 from cogment_lab.store.catalog import TrialCatalog
 from cogment_lab.store.database import Database
@@ -249,7 +251,7 @@ class Labels:
             comparable = ", ".join(each for each in _KINDS if each != "note")
             raise ConfigurationError(f"agreement on {kind!r} is not defined; choose one of {comparable}")
         labels = self(trial_id, kind=kind)
-        annotators, ratings = _table(labels)
+        annotators, ratings = _table(labels, self._category)
         is_shared = np.sum(~np.isnan(ratings), axis=0) >= 2
         kappa = None
         if len(annotators) == 2 and kind != "rating":
@@ -267,10 +269,19 @@ class Labels:
         if kind not in _KINDS:
             raise ConfigurationError(f"kind={kind!r} is unknown; choose one of {', '.join(_KINDS)}")
         if kind == "correction":
-            trial = self._catalog.row_id(trial_id)
-            space = self._catalog.stream(trial >> TRIAL_BITS).layouts[agent].action.space
-            return _checked_action(space, value)
+            return _checked_action(self._action_space(trial_id, agent), value)
         return _CHECKS[kind](value)
+
+    def _action_space(self, trial_id: str, agent: str) -> gym.Space[Any]:
+        trial = self._catalog.row_id(trial_id)
+        return self._catalog.stream(trial >> TRIAL_BITS).layouts[agent].action.space
+
+    def _category(self, correction: Label) -> bytes:
+        """Return what is the same of equal actions, however they were written down."""
+        try:
+            return value_to_bytes(self._action_space(correction.trial_id, correction.agent), correction.value)
+        except SpecError:  # stored before corrections were held against their space
+            return to_json(correction.value).encode()
 
 
 def checked_name(name: str, what: str) -> str:
@@ -288,16 +299,15 @@ def checked_name(name: str, what: str) -> str:
 
 
 def _checked_action(space: gym.Space[Any], value: Any) -> Any:
-    action = value
-    if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
-        try:
-            action = np.asarray(value, space.dtype)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ConfigurationError(f"the correction {value!r} is no action of {space}: {error}") from error
-    elif isinstance(space, gym.spaces.Discrete) and isinstance(value, bool):
-        action = None
-    if not space.contains(action):
+    """Return an action as the space's ``sample()`` would, from what JSON makes of one; Discrete as int."""
+    if isinstance(space, gym.spaces.Discrete) and isinstance(value, bool):
         raise ConfigurationError(f"the correction {value!r} is no action of {space}")
+    try:
+        action = value_from_message(space, value_to_message(space, value))
+    except SpecError as error:
+        raise ConfigurationError(f"the correction {shown(value)} is no action of {space}: {error}") from error
+    if not space.contains(action):
+        raise ConfigurationError(f"the correction {shown(value)} is no action of {space}")
     return action.item() if isinstance(action, np.generic) else action
 
 
@@ -322,7 +332,7 @@ def _checked_note(value: Any) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """Return a value whose texts UTF-8 can say: JSON may hold half a surrogate pair, which no answer holds."""
+    """Return a value whose texts UTF-8 can say: JSON may hold half a surrogate pair, no answer can."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -380,7 +390,9 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _table(labels: list[Label]) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
+def _table(
+    labels: list[Label], category: Callable[[Label], bytes]
+) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Return annotators and their ratings ``(n_annotators, n_units)``, nan where one said nothing.
 
     Ticks between two neighbouring bounds of labels were labelled alike: each is a unit all the same.
@@ -394,13 +406,13 @@ def _table(labels: list[Label]) -> tuple[tuple[str, ...], npt.NDArray[np.float64
     if n_units * len(annotators) > _MOST_UNITS * 20:
         raise ConfigurationError(f"agreement on {n_units} ticks is too much at once; ask trial by trial")
     ratings = np.full((len(annotators), n_units), np.nan)
-    codes: dict[str, float] = {}
+    codes: dict[bytes, float] = {}
     for label in labels:
         offset = offsets[label.trial_id, label.agent]
         number = (
             float(label.value)
             if label.kind != "correction"
-            else codes.setdefault(to_json(label.value), float(len(codes)))
+            else codes.setdefault(category(label), float(len(codes)))
         )
         ratings[annotators.index(label.annotator), offset + label.start : offset + label.stop] = number
     return annotators, ratings

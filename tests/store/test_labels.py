@@ -6,12 +6,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
-from store_helpers import make_spec, record_trial
+from store_helpers import OBSERVATION_SPACE, begin, make_spec, make_tick, record_trial
 
 from cogment_lab.errors import AnnotationError, ConfigurationError, CorruptStoreError, TrialNotFoundError
-from cogment_lab.store import TrialStore, TrialStream
+from cogment_lab.store import AgentSpec, TrialStore, TrialStream
 from cogment_lab.store.agreement import cohen_kappa, krippendorff_alpha
 from cogment_lab.store.label_table import MOST_LABELS
 
@@ -172,6 +173,76 @@ def test_kappa_is_cohens() -> None:
     assert math.isnan(cohen_kappa([], [])) and math.isnan(cohen_kappa([1, 1], [1, 1]))
     with pytest.raises(ConfigurationError):
         cohen_kappa([1], [1, 2])
+
+
+NESTED = gym.spaces.Dict(
+    b=gym.spaces.Box(-1, 1, (2,), np.float32),
+    m=gym.spaces.Discrete(3),
+    t=gym.spaces.Tuple((gym.spaces.MultiBinary(2), gym.spaces.Text(3))),
+)
+ACTION = {"b": np.zeros(2, np.float32), "m": np.int64(1), "t": (np.array([0, 1], np.int8), "abc")}
+
+
+@pytest.fixture
+def nested(store: TrialStore) -> str:
+    """A trial whose actions are made of parts."""
+    with closing(store.open_stream(make_spec(gym=AgentSpec(OBSERVATION_SPACE, NESTED)))) as stream:
+        begin(stream, "t-1")
+        for number in range(2):
+            stream.recorder("gym").append(make_tick(number, action=ACTION, truncated=number == 1))
+        last = {"gym": np.zeros(4, np.float32)}
+        stream.end(state="ENDED", end_reason="truncated", last_observations=last)
+    return "t-1"
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ACTION,
+        {**ACTION, "m": 1, "b": np.zeros(2)},
+        dict(reversed(ACTION.items())),
+        {"t": [[0, 1], "abc"], "m": 1, "b": [0, 0]},
+    ],
+)
+def test_corrections_are_values_of_the_space(store: TrialStore, nested: str, same: Any) -> None:
+    for who in ("ann", "bob"):
+        store.label(nested, "correction", {**ACTION, "m": 2}, start=1, annotator=who)
+    store.label(nested, "correction", ACTION, stop=1, annotator="ann")
+    value = store.label(nested, "correction", same, stop=1, annotator="bob").value
+    assert NESTED.contains(value) and list(value) == list(NESTED.spaces)
+    assert value["b"].dtype == np.float32 and value["t"][0].dtype == np.int8
+    assert type(value["m"]) is np.int64 and type(value["t"]) is tuple
+    found = store.labels.agreement("correction")
+    assert (found.alpha, found.kappa, found.n_units) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**ACTION, "m": 3},
+        {**ACTION, "m": 1.5},
+        {**ACTION, "b": [0, 2]},
+        {**ACTION, "t": [[0, 2], "abc"]},
+        {**ACTION, "t": [[0, 1], "\ud800"]},
+        {**ACTION, "x": 1},
+        [[0, 0], 1, [[0, 1], "abc"]],
+        None,
+    ],
+)
+def test_corrections_outside_the_space_are_refused(store: TrialStore, nested: str, other: Any) -> None:
+    with pytest.raises(ConfigurationError, match="no action of Dict"):
+        store.label(nested, "correction", other)
+
+
+def test_corrections_that_were_stored_otherwise_agree(
+    store: TrialStore, nested: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogment_lab.store.labels._checked_action", lambda space, value: value)
+    store.label(nested, "correction", ACTION, stop=1, annotator="ann")
+    store.label(nested, "correction", {"t": [[0, 1], "abc"], "m": 1, "b": [0, 0]}, stop=1, annotator="bob")
+    for who in ("ann", "bob"):
+        store.label(nested, "correction", "left", start=1, annotator=who)
+    assert store.labels.agreement("correction").alpha == 1
 
 
 def test_agreement_is_by_tick(store: TrialStore, trial: str) -> None:
