@@ -17,6 +17,7 @@ from cogment_lab.store.database import Database
 from cogment_lab.store.deletion import delete_trials
 from cogment_lab.store.external_ids import external_id_hash, store_key
 from cogment_lab.store.info import encode_info
+from cogment_lab.store.labels import tidy_name
 from cogment_lab.store.ledger import TRIAL_BITS
 from cogment_lab.store.rows import BLOB_COLUMNS, PARTS, RowLayout, SparsePart, checksum, pack_part
 
@@ -81,7 +82,7 @@ def _forget(
     people: Mapping[int, str],
     trials: Mapping[int, str],
 ) -> Forgotten:
-    names = [name, *people.values()]
+    names = _names(name, people)
     labels = _delete(connection, "labels", "annotator", names)
     answers = _forget_comparisons(connection, names, tuple(trials.values()))
     for stream in streams.values():
@@ -106,9 +107,14 @@ def _people(connection: sqlite3.Connection, name: str) -> dict[int, str]:
     }
 
 
+def _names(name: str, people: Mapping[int, str]) -> tuple[str, ...]:
+    """Return what a person may be called here: labels and comparisons keep names tidied."""
+    return tuple(dict.fromkeys(each for each in (name, tidy_name(name), *people.values()) if each))
+
+
 def _trials(connection: sqlite3.Connection, name: str, people: Mapping[int, str]) -> dict[int, str]:
     """Return the trials of a person by row id: by property, by user, and by what studies counted."""
-    names = (name, *people.values())
+    names = _names(name, people)
     marks = _marks(names)
     found = dict(
         connection.execute(

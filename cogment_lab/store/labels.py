@@ -27,7 +27,7 @@ from cogment_lab.store.label_table import (
 )
 from cogment_lab.store.ledger import TRIAL_BITS
 
-__all__ = ["Agreement", "Label", "LabelKind", "Labels", "checked_name"]
+__all__ = ["Agreement", "Label", "LabelKind", "Labels", "checked_name", "tidy_name"]
 
 LabelKind: TypeAlias = Literal["rating", "correction", "note", "success", "discard"]
 
@@ -292,10 +292,15 @@ def checked_name(name: str, what: str) -> str:
     """
     if not isinstance(name, str):
         raise ConfigurationError(f"{what}={name!r} must be text")
-    plain = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
+    plain = tidy_name(name)
     if len(plain) > _LONGEST_NAME:
         raise ConfigurationError(f"{what}: {len(plain)} characters, at most {_LONGEST_NAME} are kept")
     return plain
+
+
+def tidy_name(name: str) -> str:
+    """Return a name as labels and comparisons keep it: of printable characters and single spaces."""
+    return "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
 
 
 def _checked_action(space: gym.Space[Any], value: Any) -> Any:

@@ -93,6 +93,17 @@ def test_every_byte_of_a_person_is_gone_and_others_stay(tmp_path: Path, study: A
     ledger.close()
 
 
+def test_what_a_person_labelled_goes_however_the_name_is_spaced(tmp_path: Path) -> None:
+    with TrialStore(tmp_path / "some.db") as store:
+        (kept,) = play(store, "other", "something else", trials=1)
+        (theirs,) = play(store, "Ann  Lee", SECRET, trials=1)
+        store.label(kept, "note", SECRET, annotator="Ann  Lee")
+        store.label(kept, "note", "mine", annotator="other")
+        forgotten = store.forget("Ann  Lee")
+        assert forgotten.trials == (theirs,) and forgotten.labels == 1
+        assert [label.annotator for label in store.labels()] == ["other"]
+
+
 def record(store: TrialStore, owners: list[str], large: bool) -> dict[str, str]:
     """Record trials of several people into one stream, so that they share chunks; return owner by trial."""
     size = 600 if large else 3
