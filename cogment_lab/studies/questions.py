@@ -59,9 +59,9 @@ class Question:
             return str(value)
         if not isinstance(value, str):
             raise AnswerError(self.key, "Please write some words.")
-        written = "".join(
-            each for each in value if each == "\n" or unicodedata.category(each)[0] != "C"
-        ).strip()
+        written = _legible(value)
+        if not any(map(_is_visible, written)):
+            return self.check(None)
         if len(written) > self.longest:
             raise AnswerError(self.key, f"At most {self.longest} characters, please.")
         return written
@@ -70,3 +70,23 @@ class Question:
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise AnswerError(self.key, f"Please choose a number from {self.low} to {self.high}.")
         return value
+
+
+def _legible(text: str) -> str:
+    """Return what somebody wrote, without control characters; half a surrogate pair becomes ``?``.
+
+    Characters that join or direct others stay, and so do those that this Python's tables lack.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode()
+    return "".join(map(_plain, lines)).strip()
+
+
+def _plain(letter: str) -> str:
+    if letter in "\n\t" or unicodedata.category(letter) != "Cc":
+        return letter
+    return " " if letter.isspace() else ""
+
+
+def _is_visible(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    return category not in ("Cc", "Cf") and category[0] != "Z"

@@ -132,6 +132,7 @@ def test_a_file_that_is_not_there_or_too_large_is_named(tmp_path: Path) -> None:
 SCALE = Question(key="fun", kind="scale", text="Fun?", required=True, low=1, high=5)
 CHOICE = Question(key="age", kind="choice", text="Age", options=("a", "b"))
 TEXT = Question(key="why", kind="text", text="Why", longest=5)
+WORDS = Question(key="how", kind="text", text="How", required=True)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,17 @@ TEXT = Question(key="why", kind="text", text="Why", longest=5)
         (TEXT, "  a\u0000b\n ", "ab"),
         (TEXT, "", None),
         (TEXT, "<b>", "<b>"),
+        (TEXT, "\u200b\ufeff ", None),
+        (
+            WORDS,
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
+        (WORDS, "\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        (WORDS, "\U0001fadf", "\U0001fadf"),
+        (WORDS, "tab\there\x0bthere", "tab\there there"),
+        (WORDS, "one\r\ntwo\rthree", "one\ntwo\nthree"),
+        (WORDS, "half \ud83d", "half ?"),
     ],
 )
 def test_answers_are_kept_as_they_are(question: Question, given: Any, kept: Any) -> None:
@@ -154,6 +166,7 @@ def test_answers_are_kept_as_they_are(question: Question, given: Any, kept: Any)
     [
         (SCALE, None), (SCALE, 0), (SCALE, 6), (SCALE, 2.5), (SCALE, True), (SCALE, "3"), (SCALE, [1]),
         (CHOICE, "c"), (CHOICE, 1), (CHOICE, ["a"]), (TEXT, "123456"), (TEXT, 5), (TEXT, {"a": 1}),
+        (WORDS, "\u200b"), (WORDS, "\x00"), (WORDS, " \u2003\n"),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_is_refused(question: Question, given: Any) -> None:
