@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cogment_lab.cli.serve import check_public_url
 from cogment_lab.errors import SeatLostError
 from cogment_lab.studies.definition import Study, read_study
 from cogment_lab.studies.dryrun import DryRun, run_dryrun
@@ -44,8 +45,9 @@ def serve_study(
         StudyFileError: the file cannot be used; it names the key.
         StudySessionError: the function that the file names cannot be loaded.
         PortInUseError: the port is taken.
-        ConfigurationError: ``proxies`` are no addresses, or given without ``public_url``.
+        ConfigurationError: ``public_url`` or ``proxies`` are no addresses, or the latter come alone.
     """
+    check_public_url(public_url)
     study = read_study(file)
     load_factory(study)
     console = Console()

@@ -15,9 +15,12 @@ import pytest
 import cogment_lab
 from cogment_lab.cli.export import export_trials, import_trials
 from cogment_lab.cli.replay import replay_trial
+from cogment_lab.cli.serve import check_public_url, run_serve
+from cogment_lab.cli.study_serve import serve_study
 from cogment_lab.errors import (
     ConfigurationError,
     CorruptStoreError,
+    NotAStoreError,
     StoreFullError,
     TrialNotFoundError,
     TrialStateError,
@@ -241,6 +244,40 @@ def test_without_torch_the_other_exports_work(store: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert 'MissingExtraError: torch datasets need torch: pip install "cogment_lab[sb3]"' in done.stderr
+
+
+# --- pages ---
+
+
+def serve(store: Path, public_url: str | None = None) -> None:
+    run_serve(store, port=0, host="127.0.0.1", public_url=public_url, token=None, origins=())
+
+
+def test_what_is_no_store_is_not_served() -> None:
+    Path("notes.txt").write_text("no store, " * 99)
+    with pytest.raises(NotAStoreError, match="is no trial store"):
+        serve(Path("notes.txt"))
+    with pytest.raises(NotAStoreError, match="is a folder"):
+        serve(Path.cwd())
+    with pytest.raises(ConfigurationError, match="there is no folder absent"):
+        serve(Path("absent/runs/x.db"))
+    assert not Path("absent").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["lab", "lab.org/x", "ftp://lab.org", "http://", "http://[x", "http://a b", "http://a?b"]
+)
+def test_what_people_cannot_open_is_no_public_url(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is no address .* https://lab"):
+        serve(Path("x.db"), url)
+    with pytest.raises(ConfigurationError, match=r"is no address .* https://lab"):
+        serve_study(Path("s.yaml"), store=Path("x.db"), port=0, host="127.0.0.1", public_url=url)
+    assert not Path("x.db").exists()
+
+
+@pytest.mark.parametrize("url", [None, "http://lab:8000", "https://lab.example.org/seats/"])
+def test_whole_addresses_are_public_urls(url: str | None) -> None:
+    check_public_url(url)
 
 
 # --- two processes ---
