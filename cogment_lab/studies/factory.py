@@ -120,7 +120,7 @@ def load_factory(study: Study) -> SessionFactory:
         raise StudySessionError(
             f"{where}: importing it needs {error.name!r}, which is not installed"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StudySessionError(f"{where}: importing it raised {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -161,7 +161,7 @@ def make_session(study: Study, participant: str, condition: str) -> Session:
         session = factory(participant, condition)
     except StudySessionError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StudySessionError(
             f"{study.session}({participant!r}, {condition!r}) raised {type(error).__name__}: {error}"
         ) from error

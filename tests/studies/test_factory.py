@@ -48,6 +48,8 @@ def test_a_session_that_cannot_work_is_refused(arguments: dict[str, Any], said: 
         ("def other(): pass", "has no function 'session'"),
         ("import a_module_that_nobody_has", "needs 'a_module_that_nobody_has'"),
         ("1 / 0", "ZeroDivisionError"),
+        ("import sys\nsys.exit(3)", "importing it raised SystemExit: 3"),
+        ("import sys\ndef session(participant, condition): sys.exit(3)", r"'a'\) raised SystemExit: 3"),
     ],
 )
 def test_what_is_wrong_with_a_factory_is_said(
