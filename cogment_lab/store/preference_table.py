@@ -16,6 +16,7 @@ from cogment_lab.store.label_table import has_table
 __all__ = ["WITHDRAWN", "PreferenceTable", "is_first_left"]
 
 _T = TypeVar("_T")
+_LARGEST_ID = 2**63 - 1  # SQLite's; ids are positive
 _SHOWN_SECONDS = 60.0
 """How long a query that one person looks at is given to others only if nothing else is left."""
 
@@ -127,7 +128,7 @@ class PreferenceTable:
         """
         found: Rows = []
         if has_table(self._database, "queries"):
-            found = self._database.query(f"{_QUERY} WHERE q.queue = ? AND q.id = ?", (queue, query))
+            found = self._database.query(f"{_QUERY} WHERE q.queue = ? AND q.id = ?", (queue, _id(query)))
         if not found:
             raise AnnotationError(f"the queue {queue!r} has no query {query}")
         return _decoded(found[0])
@@ -217,11 +218,12 @@ class PreferenceTable:
         noticed = "SELECT answer FROM withdrawals w WHERE w.notice = a.id"
         if not has_table(self._database, "withdrawals"):  # nobody has taken anything back
             noticed = "NULL"
+        after = _id(since)
         found = self._database.query(
             "SELECT a.id, q.id, q.segments, q.policy, a.verdict, a.annotator, a.time, a.seconds,"
             f" a.first_is_left, ({noticed}) AS withdraws FROM answers a JOIN queries q ON q.id = a.query"
             " WHERE q.queue = ? AND a.id > ? AND (a.withdrawn IS NULL OR withdraws <= ?) ORDER BY a.id",
-            (queue, since, since),
+            (queue, after, after),
         )
         return [_decoded(row) for row in found]
 
@@ -266,3 +268,8 @@ def _decoded(row: tuple[Any, ...]) -> tuple[Any, ...]:
     except (ValueError, TypeError) as error:
         raise CorruptStoreError(f"a query is damaged: {error}; other queries can be answered") from error
     return (*row[:2], segments, *row[3:])
+
+
+def _id(number: int) -> int:
+    """Return a number that SQLite can compare with ids: those that are none are less, or more, than all."""
+    return max(0, min(number, _LARGEST_ID))

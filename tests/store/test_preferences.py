@@ -129,6 +129,18 @@ def test_who_has_read_an_answer_hears_that_it_was_taken_back(store: TrialStore) 
     assert queue.progress("ann").mine == 1
 
 
+def test_numbers_that_no_answer_has_find_none(store: TrialStore) -> None:
+    queue = PreferenceQueue(store)
+    (asked,) = queue.ask([(clip(), clip(1))])
+    queue.answer(asked, "left", annotator="ann")
+    assert queue.answers(since=10**30) == [] and len(queue.answers(since=-(10**30))) == 1
+    for number in (10**30, -(10**30)):
+        with pytest.raises(AnnotationError):
+            queue.query(number)
+        with pytest.raises(AnnotationError):
+            queue.clip(number, 0)
+
+
 def test_agreement_is_over_queries_that_several_people_answered(store: TrialStore) -> None:
     queue = PreferenceQueue(store, answers_wanted=2)
     ids = queue.ask([(clip(shade), clip(shade + 1)) for shade in range(6)])
