@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,17 +34,6 @@ _OF_TRANSITIONS = {"env_id", "agent", "trial_ids"}
 
 _NAMES = ("observations", "actions", "rewards", "next_observations", "terminated")
 _FIELDS = (*_NAMES, "truncated", "is_intervention", "ticks", "continues")
-
-
-@runtime_checkable
-class RemoteStore(Protocol):
-    """A store elsewhere: it has trials, but no transitions of many at once."""
-
-    def trials(self, *, env_id: str | None = None) -> Iterable[Any]:
-        """Yield what is known of each trial."""
-
-    def load(self, trial_id: str) -> Mapping[str, TrialData]:
-        """Return the ticks of a trial, by agent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -125,7 +114,7 @@ def read_offline_data(
         observation_space: Needed where the source does not know it; a store does.
         action_space: As ``observation_space``.
         **query: Of a store: ``env_id``, ``agent``, ``trial_ids``, and the other arguments of
-            ``TrialStore.query``; of a remote one, ``agent`` and those of its ``trials``.
+            ``TrialStore.query``.
 
     Raises:
         ConfigurationError: there is nothing to learn from, or steps of several spaces, or of spaces that no
@@ -148,9 +137,6 @@ def read_offline_data(
     parts: list[Any]
     if isinstance(source, TrialStore):
         parts = list(source.transitions(**query))
-    elif isinstance(source, RemoteStore):
-        agent = query.pop("agent", "gym")
-        parts = [source.load(info.trial_id)[agent] for info in source.trials(**query)]
     elif query:
         raise ConfigurationError(
             f"{', '.join(query)} choose among the trials of a store, not of {type(source)}"

@@ -22,7 +22,7 @@ def store_to_write(store: TrialStore | str | os.PathLike[str]) -> Iterator[Trial
     if isinstance(store, str | os.PathLike):
         with TrialStore(store) as opened:
             yield opened
-    elif hasattr(store, "trials"):  # or one elsewhere, which is of another class
+    elif isinstance(store, TrialStore):
         yield store
     else:
         raise ConfigurationError(f"store={store!r:.200} is neither a TrialStore nor the path of one")

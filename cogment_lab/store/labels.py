@@ -333,7 +333,8 @@ def _checked_note(value: Any) -> str:
         raise ConfigurationError("a note is text, and not empty")
     if len(value) > _LONGEST_NOTE:
         raise ConfigurationError(f"a note has at most {_LONGEST_NOTE} characters; this one has {len(value)}")
-    return _whole(value)
+    whole: str = _whole(value)
+    return whole
 
 
 def _whole(value: Any) -> Any:

@@ -60,5 +60,10 @@ def preflight_problems(preflight: Preflight, measured: Mapping[str, Any]) -> dic
 
 
 def _number(value: Any, otherwise: float = -1.0) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else otherwise
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return otherwise
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return otherwise
+    return number if math.isfinite(number) else otherwise

@@ -86,6 +86,7 @@ def test_whoever_declines_is_done(serve: Any, visit: Any) -> None:
         ({"height": None}, "height"),
         ({"round_trip_ms": 201}, "round_trip_ms"),
         ({"round_trip_ms": "fast"}, "round_trip_ms"),
+        ({"round_trip_ms": 10**400}, "round_trip_ms"),
     ],
 )
 def test_a_check_that_is_not_passed_is_refused(serve: Any, visit: Any, change: Any, problem: str) -> None:
