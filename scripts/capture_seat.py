@@ -42,7 +42,7 @@ def record(page: Page) -> list[Image.Image]:
                 page.keyboard.up("ArrowUp")
         if helps:
             (page.keyboard.down if next(engine) == "down" else page.keyboard.up)("ArrowUp")
-        picture = Image.open(io.BytesIO(page.screenshot()))
+        picture = Image.open(io.BytesIO(page.screenshot(type="jpeg", quality=90)))
         pictures.append(picture.resize(SHOWN, Image.Resampling.LANCZOS))
         time.sleep(max(0.0, begin + (number + 1) / FRAMES_PER_SECOND - time.monotonic()))
     raise AssertionError("unreachable")
