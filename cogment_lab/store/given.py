@@ -22,7 +22,7 @@ def store_to_write(store: TrialStore | str | os.PathLike[str]) -> Iterator[Trial
     if isinstance(store, str | os.PathLike):
         with TrialStore(store) as opened:
             yield opened
-    elif isinstance(store, TrialStore):
+    elif hasattr(store, "trials"):  # a store, or what reads like one
         yield store
     else:
         raise ConfigurationError(f"store={store!r:.200} is neither a TrialStore nor the path of one")

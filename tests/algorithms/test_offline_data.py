@@ -38,18 +38,6 @@ def test_a_store_its_path_its_trials_and_its_arrays_are_the_same(store):
     assert np.flatnonzero(data.ends).tolist() == [199, 399, 599]
 
 
-def test_a_store_elsewhere_is_read_trial_by_trial(store):
-    class Elsewhere:
-        def trials(self, *, env_id=None):
-            return store.trials(env_id=env_id)
-
-        def load(self, trial_id):
-            return store.load(trial_id)
-
-    data = BC("MlpPolicy", Elsewhere(), env="Pendulum-v1", query={"env_id": "Pendulum-v1"}).data
-    np.testing.assert_array_equal(data.observations, read_offline_data(store).observations)
-
-
 def test_a_query_chooses_trials(store):
     one = next(iter(store.trials())).trial_id
     assert len(read_offline_data(store, trial_ids=[one])) == 200

@@ -26,6 +26,7 @@ PROGRAM = """
 import contextlib, sys, threading
 import cogment_lab
 from cogment_lab.humans import WebUI
+from cogment_lab.humans.scripted import scripted_policy
 
 ui = WebUI(port=0)
 env = cogment_lab.make("CartPole-v1", teacher=ui.seat("teacher"), store=None)
@@ -151,7 +152,11 @@ def test_an_error_that_the_program_survives_is_forgotten_with_the_next_trial(sta
         "def fail(action): raise ValueError('the pole broke')\n"
         "learn()\ninner.step = fail\nenv.reset(seed=2)\n"
         "with contextlib.suppress(Exception): env.step(0)\n"
-        "inner.step = step\nenv.reset(seed=3)\ntold.clear()\nlearn()"
+        "inner.step = step\npolicy = scripted_policy('CartPole-v1')\n"
+        "while True:\n"
+        "    observation, _ = env.reset(seed=3)\n"
+        "    for _ in range(400):\n"
+        "        observation, *_ = env.step(policy(observation))"
     )
     tell(process)
     person.wait_until(lambda: person.status["seed"] == 3 and person.status["tick"] > 2, "the next trial")
