@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from cogment_lab.errors import ConfigurationError, ServiceError, SpecError, TrialNotFoundError
 from cogment_lab.specs import reset_options_of, seed_of
@@ -32,7 +33,7 @@ from cogment_lab.wire.generated.trial_datastore_pb2 import RetrieveTrialsRequest
 from cogment_lab.wire.loop_thread import LoopThread
 from cogment_lab.wire.rpc import Stub
 from cogment_lab.wire.trial_columns import ColumnWriter
-from cogment_lab.wire.trial_data import OTHER_ROLES, decode_trial, read_samples
+from cogment_lab.wire.trial_data import decode_trial, read_samples
 
 __all__ = ["RemoteTrialStore"]
 
@@ -54,7 +55,7 @@ class RemoteTrialStore(TrialStore):
 
     Whatever reads trials that are over (queries, transitions, buffers, exports) reads them from a copy, in a
     temporary file that ends with this handle; each trial crosses the network once. Trials that run, and those
-    of applications whose parameters hold no spaces, are listed by :meth:`trials` and read by :meth:`load`.
+    of applications whose parameters hold no spaces, are listed by :meth:`trials`, their rewards unknown.
 
     Args:
         path: ``grpc://host:port``.
@@ -114,7 +115,7 @@ class RemoteTrialStore(TrialStore):
     ) -> Iterator[TrialInfo]:
         """Yield the trials that match all arguments; see :meth:`cogment_lab.TrialStore.trials`.
 
-        A running trial's ticks are not counted.
+        Of a trial that runs, or that has no spaces to be read with, the rewards are not known: they are 0.
 
         Raises:
             ServiceUnreachableError: no datastore answers.
@@ -154,6 +155,7 @@ class RemoteTrialStore(TrialStore):
         """Return the ticks of a trial by agent, waiting for its end.
 
         Raises:
+            ServiceError: its parameters hold no spaces: it is another application's.
             TrialNotFoundError: there is no trial of that id.
             ServiceTimeoutError: it does not end within a minute.
         """
@@ -283,41 +285,33 @@ class RemoteTrialStore(TrialStore):
         return decode_trial(raw.params, samples)
 
     def _describe(self, raw: StoredTrialInfo) -> TrialInfo:
+        """Return what is known of a trial that is not copied: it runs, or is another application's."""
         params = raw.params
-        config = pb.EnvironmentConfig.FromString(params.environment.config.content)
-        ended = raw.last_state == int(TrialState.ENDED)
-        data = self._load(raw) if ended else {}
-        agents = {name: each for name, each in data.items() if name not in OTHER_ROLES}
-        first = next(iter(agents.values()), None)
-        played = first is not None and len(first) > 0
-        terminated = played and any(bool(each.terminated[-1]) for each in agents.values() if len(each))
-        truncated = played and not terminated
+        try:
+            config = pb.EnvironmentConfig.FromString(params.environment.config.content)
+        except DecodeError:  # another application's
+            config = pb.EnvironmentConfig()
         return TrialInfo(
             trial_id=raw.trial_id,
             env_id=params.environment.implementation or params.environment.name,
-            state="ENDED" if ended else "RUNNING",
-            end_reason=("terminated" if terminated else "truncated") if ended else None,
+            state="ENDED" if raw.trial_id in self._copied else "RUNNING",
+            end_reason=None,
             n_ticks=max(0, raw.samples_count - 1),
-            total_reward=float(sum(each.rewards.sum() for each in agents.values())),
-            n_interventions=int(sum(each.is_intervention.sum() for each in agents.values())),
-            n_takeovers=sum(_stretches(each.is_intervention) for each in agents.values()),
+            total_reward=0.0,
+            n_interventions=0,
+            n_takeovers=0,
             seed=seed_of(config),
             rng_state=None,
             options=reset_options_of(config) or None,
             properties=dict(params.properties),
             user_id=raw.user_id or None,
-            started=float(first.t_shown[0]) / 1e9 if played and first is not None else 0.0,
-            ended=float(first.t_acted[-1]) / 1e9 if played and first is not None else None,
-            terminated=bool(terminated),
-            truncated=bool(truncated),
+            started=0.0,
+            ended=None,
+            terminated=False,
+            truncated=False,
             record="full",
-            agents=tuple(agents),
+            agents=(),
             parameters={},
             versions={},
             env_spec=None,
         )
-
-
-def _stretches(flags: Any) -> int:
-    """Return how many stretches of true flags there are."""
-    return int((flags[1:] & ~flags[:-1]).sum() + bool(len(flags) and flags[0]))

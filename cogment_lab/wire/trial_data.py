@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 from gymnasium import Space, spaces
 
 from cogment_lab.errors import ServiceError, ServiceTimeoutError, ServiceUnreachableError, TrialNotFoundError
@@ -123,13 +124,21 @@ def decode_trial(
         if agent_specs is not None and actor.name in agent_specs:
             specs = agent_specs[actor.name]
         else:
-            specs = pb.AgentConfig.FromString(actor.config.content).agent_specs
+            specs = _specs_in(actor.config.content)
         if not specs.HasField("observation_space"):
             if agent_specs is None:
                 raise ServiceError(f"the parameters of the trial hold no specs for {actor.name!r}")
             continue
         data[actor.name] = _decode_actor(index, names, specs, samples)
     return data
+
+
+def _specs_in(config: bytes) -> pb.AgentSpecs:
+    """Return the specs in an actor's configuration, empty ones where that is another application's."""
+    try:
+        return pb.AgentConfig.FromString(config).agent_specs
+    except DecodeError:
+        return pb.AgentSpecs()
 
 
 @dataclass(slots=True)

@@ -19,11 +19,14 @@ import cogment_lab
 from cogment_lab import Cogment, TrialStore
 from cogment_lab.actors import RandomActor
 from cogment_lab.envs import GymEnvironment
-from cogment_lab.errors import ConfigurationError
+from cogment_lab.errors import ConfigurationError, ServiceError
 from cogment_lab.store import PreferenceQueue
 from cogment_lab.wire.channel import open_channel
+from cogment_lab.wire.generated.common_pb2 import ENDED, ActorParams, TrialParams
+from cogment_lab.wire.generated.datalog_pb2 import DatalogSample, RunTrialDatalogInput
 from cogment_lab.wire.generated.trial_datastore_pb2 import DeleteTrialsRequest
 from cogment_lab.wire.rpc import Stub
+from cogment_lab.wire.stream import EOF
 
 N_TRIALS = 3
 
@@ -138,6 +141,33 @@ def test_trials_that_are_deleted_there_are_gone_here(lab: Any, store: TrialStore
     assert trial_id in store.query().trial_ids
     asyncio.run(_delete(lab.datastore_endpoint, trial_id))
     assert trial_id not in store.query().trial_ids and trial_id not in store
+
+
+def test_trials_of_another_application_are_listed_and_keep_nobody_from_the_others(
+    lab: Any, store: TrialStore
+) -> None:
+    params = TrialParams(actors=[ActorParams(name="gym", actor_class="player")])
+    params.environment.name = "theirs"
+    params.environment.config.content = params.actors[0].config.content = b"\xff\xff"
+    asyncio.run(_log(lab.datastore_endpoint, params))
+    (info,) = store.trials(env_id="theirs")
+    assert (info.trial_id, info.state, info.agents) == ("theirs-1", "ENDED", ())
+    assert store.info("theirs-1") == info
+    assert "theirs-1" not in store.query().trial_ids and len(store.query())
+    with pytest.raises(ServiceError, match="no specs"):
+        store.load("theirs-1")
+
+
+async def _log(endpoint: str, params: TrialParams) -> None:
+    channel = open_channel(endpoint.removeprefix("grpc://"))
+    call = Stub(channel, "cogmentAPI.DatalogSP").RunTrialDatalog(metadata=(("trial-id", "theirs-1"),))
+    await call.write(RunTrialDatalogInput(trial_params=params).SerializeToString())
+    sample = DatalogSample(info={"tick_id": 0, "state": ENDED})
+    await call.write(RunTrialDatalogInput(sample=sample).SerializeToString())
+    await call.done_writing()
+    while await call.read() is not EOF:
+        continue
+    await channel.close(None)
 
 
 async def _delete(endpoint: str, trial_id: str) -> None:
