@@ -9,7 +9,10 @@ import grpc
 
 from cogment_lab.errors import ServiceError, ServiceTimeoutError, ServiceUnreachableError
 
-__all__ = ["Metadata", "answer", "call_error"]
+__all__ = ["UNTOLD", "Metadata", "answer", "call_error"]
+
+UNTOLD = "Internal error from Core"
+"""gRPC's own word on a message it could not send: no peer said it, and what a peer said may replace it."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -22,8 +25,7 @@ def call_error(what: str, error: grpc.aio.AioRpcError) -> ServiceError:
         error: How it failed.
     """
     details = error.details() or error.code().name
-    # grpc's own word where a connection closes while it sends: no peer said it.
-    if error.code() is grpc.StatusCode.UNAVAILABLE or details == "Internal error from Core":
+    if error.code() is grpc.StatusCode.UNAVAILABLE or details == UNTOLD:
         return ServiceUnreachableError(f"cannot {what}: nothing answers: {details}")
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServiceTimeoutError(f"cannot {what}: no answer in time")

@@ -63,8 +63,9 @@ async def join(
     except TimeoutError as error:
         raise ServiceTimeoutError(f"trial {trial_id!r} does not let us in") from error
     except PeerLost as error:
-        if isinstance(stream.error, grpc.aio.AioRpcError):
-            raise call_error(f"join trial {trial_id!r}", stream.error) from error
+        failure = await stream.failure()
+        if failure is not None:
+            raise call_error(f"join trial {trial_id!r}", failure) from error
         raise ServiceError(f"cannot join trial {trial_id!r}: {error}") from error
     finally:
         call.cancel()

@@ -89,18 +89,18 @@ class RemoteTrial:
         self._stream = stream = actor_side(call)
         joining = ActorRunTrialOutput(state=common.NORMAL)
         joining.init_output.actor_name = self._actor
-        try:
+        with contextlib.suppress(PeerLost):  # what is left to be read says why
             await stream.write(joining)
-        except PeerLost as error:
-            raise ServiceError(f"cannot join trial {self.trial_id}: {error}") from error
         frames = await stream.read()
         if not frames or frames[0].WhichOneof("data") != "init_input":
             self.is_over = True
-            raise ServiceError(f"cannot join trial {self.trial_id} as {self._actor!r}: {self._reason()}")
+            raise ServiceError(
+                f"cannot join trial {self.trial_id} as {self._actor!r}: {await self._reason()}"
+            )
         await settle(call, stream)
         received = await self._receive(Received())
         if received.content is None:
-            raise TrialFailedError(f"trial {self.trial_id} ended before it began: {self._reason()}")
+            raise TrialFailedError(f"trial {self.trial_id} ended before it began: {await self._reason()}")
         return received
 
     async def act(self, tick: int, action: bytes) -> Received:
@@ -114,13 +114,11 @@ class RemoteTrial:
         frame = ActorRunTrialOutput(state=common.NORMAL)
         frame.action.tick_id = tick
         frame.action.content = action
-        try:
+        with contextlib.suppress(PeerLost):  # what is left to be read says why
             await self._stream.write(frame)
-        except PeerLost as error:
-            raise TrialFailedError(f"trial {self.trial_id} is lost: {error}") from error
         received = await self._receive(Received())
         if received.content is None:
-            raise TrialFailedError(f"trial {self.trial_id} ended: {self._reason()}")
+            raise TrialFailedError(f"trial {self.trial_id} ended: {await self._reason()}")
         return received
 
     async def abandon(self, timeout: float = 10.0) -> None:
@@ -139,13 +137,10 @@ class RemoteTrial:
         if self._stream is not None:
             await self._stream.close()
 
-    def _reason(self) -> str:
-        if self._details:
-            return self._details
-        error = self._stream.error if self._stream is not None else None
-        if isinstance(error, grpc.aio.AioRpcError):
-            return error.details() or error.code().name
-        return str(error) if error is not None else "the orchestrator ended it"
+    async def _reason(self) -> str:
+        if self._details or self._stream is None or self._stream.error is None:
+            return self._details or "the orchestrator ended it"
+        return await self._stream.why()
 
     async def _receive(self, received: Received) -> Received:
         """Collect frames up to the next observation, or to the end."""

@@ -20,7 +20,7 @@ from cogment_lab.errors import ProtocolError, ServiceError
 from cogment_lab.wire.driven import Driven
 from cogment_lab.wire.events import EventType, RecvEvent, RecvMessage, pack_any
 from cogment_lab.wire.generated.common_pb2 import END, HEARTBEAT, LAST, LAST_ACK, NORMAL
-from cogment_lab.wire.stream import FrameStream, PeerLost
+from cogment_lab.wire.stream import FrameStream, PeerLost, PeerStalled
 
 __all__ = ["Session"]
 
@@ -243,8 +243,12 @@ class Session:
             frames, self._outbox = self._outbox, []
             try:
                 await self._stream.write(*frames)
-            except PeerLost as error:
+            except PeerStalled as error:
                 self._lose(str(error))
+            except PeerLost:  # what is left to be read says why
+                self._silent = True
+                self._outbox.clear()
+                self._read_on()
             except asyncio.CancelledError:
                 self._lose("the service stops")
 

@@ -24,7 +24,6 @@ import shutil
 import socket
 import stat
 import tempfile
-import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -47,7 +46,6 @@ _WRITE_BUFFER = 1 << 20
 _CONNECT_S = 2.0
 _REASON_S = 1.0
 _CANNOT = b""
-_UNTOLD = "Internal error from Core"  # gRPC's own word on a message it could not send
 
 
 def _is_wanted() -> bool:
@@ -322,46 +320,6 @@ def _make_offer(context: grpc.aio.ServicerContext[Any, Any]) -> _Offer | None:
     return offer
 
 
-class _Declined:
-    """A call whose caller takes no shortcut, with a read under way before it says so.
-
-    A message that is sent to a call that just ended makes gRPC forget why it ended, unless somebody reads.
-    """
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self._reading: asyncio.Future[Any] | None = asyncio.ensure_future(call.read())
-        self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
-
-    async def say_so(self) -> None:
-        """Tell the server."""
-        await asyncio.sleep(0)  # now it reads
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # over: reading tells why
-            await self._call.write(_CANNOT)
-
-    async def read(self) -> Any:
-        """Return the next message; raise why there is none."""
-        reading, self._reading = self._reading, None
-        if reading is None:
-            return await self._call.read()
-        try:
-            return await reading
-        except grpc.aio.AioRpcError as error:
-            if error.details() != _UNTOLD:
-                raise
-        deadline = time.monotonic() + _REASON_S
-        while await self._call.details() == _UNTOLD and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)  # being read, the reason is moments behind
-        return await self._call.read()
-
-    async def write(self, message: bytes) -> None:
-        """Send ``message``."""
-        await self._call.write(message)
-
-    async def close(self) -> None:
-        """Leave the call to its owner, who ends what is being read with it."""
-
-
 async def settle(call: Any, stream: FrameStream[Any, Any]) -> None:
     """Take what the server of ``call`` answered to :data:`OFFERS`, once its first frame has come."""
     metadata = tuple(await call.initial_metadata() or ())
@@ -380,9 +338,8 @@ async def settle(call: Any, stream: FrameStream[Any, Any]) -> None:
         async with asyncio.timeout(_CONNECT_S):
             await asyncio.get_running_loop().create_unix_connection(lambda: pipe, path)
     except (OSError, TimeoutError):  # in a container of its own, say
-        declined = _Declined(call)
-        await declined.say_so()
-        stream.reroute(declined)
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # over: reading finds out
+            await call.write(_CANNOT)
         return
     call.add_done_callback(lambda call: pipe.begin_to_close() if call.cancelled() else None)
     stream.reroute(pipe)

@@ -10,12 +10,15 @@ encoding of a bundle is a repeated field: a tag and a length before each encoded
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import grpc
 
 from cogment_lab.errors import ServiceError
+from cogment_lab.wire.calls import UNTOLD
+from cogment_lab.wire.driven import Driven
 from cogment_lab.wire.generated.bundle_pb2 import ActorInputs, ActorOutputs, EnvInputs, EnvOutputs
 from cogment_lab.wire.generated.common_pb2 import ActorRunTrialInput, ActorRunTrialOutput
 from cogment_lab.wire.generated.environment_pb2 import EnvRunTrialInput, EnvRunTrialOutput
@@ -25,6 +28,7 @@ __all__ = [
     "EOF",
     "FrameStream",
     "PeerLost",
+    "PeerStalled",
     "actor_side",
     "agree_to_bundles",
     "bundle",
@@ -41,6 +45,8 @@ EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 """What reading a call gives at its end."""
 
 _MOST_WAITING = 10_000
+_FAILURE_S = 1.0
+_LOCALLY_CANCELLED = "Locally cancelled by application!"  # gRPC's word
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -48,6 +54,10 @@ Out = TypeVar("Out")
 
 class PeerLost(ServiceError):
     """The other end of a stream closed it, died, or does not read what it is sent."""
+
+
+class PeerStalled(PeerLost):
+    """The other end of a stream does not read what it is sent; the stream itself lives."""
 
 
 def offers_bundles(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
@@ -77,6 +87,31 @@ def bundle(frames: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
+class _Verdict:
+    """How the other end of a client's call ended it, noted as it arrives.
+
+    A write that fails in the same moment makes grpc.aio forget it (:data:`~cogment_lab.wire.calls.UNTOLD`).
+    """
+
+    def __init__(self, call: grpc.aio.Call) -> None:
+        self.failure: grpc.aio.AioRpcError | None = None
+        self.arrived = asyncio.Event()
+        call.add_done_callback(self._note)
+
+    def _note(self, call: grpc.aio.Call) -> None:
+        if not self.arrived.is_set():
+            Driven(self._ask(call), lambda _: None)
+
+    async def _ask(self, call: grpc.aio.Call) -> None:
+        code, details = await call.code(), await call.details()
+        if details == UNTOLD:
+            return
+        if code is not grpc.StatusCode.OK and details != _LOCALLY_CANCELLED:
+            nothing = grpc.aio.Metadata()
+            self.failure = grpc.aio.AioRpcError(code, nothing, nothing, details or code.name, None)
+        self.arrived.set()
+
+
 class FrameStream(Generic[In, Out]):
     """Frames to and from one peer.
 
@@ -97,6 +132,7 @@ class FrameStream(Generic[In, Out]):
         self.bundled = False
         self.error: BaseException | None = None
         self._call = call
+        self._verdict = _Verdict(call) if isinstance(call, grpc.aio.StreamStreamCall) else None
         self._detour: Any = None
         self._frame, self._bundle = incoming
         self._read_any = self._wrote_any = not expects_init
@@ -112,6 +148,30 @@ class FrameStream(Generic[In, Out]):
         """Close what the stream was rerouted to; the call is its owner's to end."""
         if self._detour is not None:
             await self._detour.close()
+
+    async def failure(self) -> grpc.aio.AioRpcError | None:
+        """Return how the server of a stream that is over failed; ``None`` if it said nothing in a second.
+
+        Reading or writing can fail before its status has come, so that is waited for.
+        """
+        if self._verdict is None:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAILURE_S):
+                await self._verdict.arrived.wait()
+        return self._verdict.failure
+
+    async def why(self, error: BaseException | None = None) -> str:
+        """Return what the end of the stream is to be blamed on: the server's own words, if it failed.
+
+        Args:
+            error: What writing raised; ``None`` when reading found the end.
+        """
+        error = error or self.error
+        if error is None:
+            return "it closed its stream"
+        failure = None if isinstance(error, PeerStalled) else await self.failure()
+        return str(failure.details() if failure is not None else error)
 
     async def read(self) -> Sequence[In]:
         """Return the next frames; nothing when the peer closed the stream or is gone."""
@@ -136,10 +196,10 @@ class FrameStream(Generic[In, Out]):
         """Queue ``frames``; return whether nobody is writing, so that ``write()`` must be called.
 
         Raises:
-            PeerLost: the peer has not read ten thousand frames.
+            PeerStalled: the peer has not read ten thousand frames.
         """
         if len(self._waiting) + len(frames) > _MOST_WAITING:
-            raise PeerLost(f"the peer leaves {len(self._waiting)} frames unread")
+            raise PeerStalled(f"the peer leaves {len(self._waiting)} frames unread")
         self._waiting.extend(frames)
         return not self._writing
 
@@ -149,7 +209,9 @@ class FrameStream(Generic[In, Out]):
         Returns when they are on their way, or at once when another coroutine is writing and takes them along.
 
         Raises:
-            PeerLost: the peer is gone, or has not read ten thousand frames.
+            PeerLost: the peer is gone. Why is the reader's to hear: the peer's last words may still be on
+                their way when a write fails.
+            PeerStalled: the peer has not read ten thousand frames.
         """
         if self._writing:
             self.post(*frames)

@@ -1,6 +1,7 @@
 """A remote trial behind Gymnasium's interface."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from cogment_lab.errors import (
     TrialFailedError,
     TrialStateError,
 )
+from cogment_lab.wire import Context, Endpoint, TrialState
 
 
 class Broken(gym.Env[Any, Any]):
@@ -137,6 +139,25 @@ def test_a_failure_elsewhere_is_an_error_here(served: Any) -> None:
             env.step(0)
         env.reset()  # and the next trial is a new one
         env.step(1)
+    finally:
+        env.close()
+
+
+def test_a_trial_that_was_ended_meanwhile_says_why(served: Any) -> None:
+    async def end(trial_id: str) -> None:
+        controller = Context("somebody", "test").get_controller(Endpoint(served.orchestrator_endpoint))
+        await controller.terminate_trial(trial_id, hard=True)
+        async with asyncio.timeout(60):
+            while [each.state for each in await controller.get_trial_info(trial_id)] == [TrialState.RUNNING]:
+                await asyncio.sleep(0.01)
+
+    env = join(served)
+    try:
+        env.reset()
+        asyncio.run(end(env.trial_id))
+        time.sleep(0.2)  # the connection is closed by now
+        with pytest.raises(TrialFailedError, match="ended: Externally requested"):
+            env.step(0)
     finally:
         env.close()
 

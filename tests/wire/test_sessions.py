@@ -279,6 +279,40 @@ def test_hard_termination_ends_the_loops_without_final(play):
     assert env_types == []
 
 
+def test_who_acts_in_a_trial_that_was_ended_hears_why(play, caplog):
+    async def environment(session):
+        session.start([(EVERYBODY, text(0))])
+        async for _ in session.all_events():
+            pass
+
+    async def scenario(world):
+        async def thinker(session):
+            session.start()
+            events = session.all_events()
+            await anext(events)
+            while not session._reading:  # it would hear of the end on its own
+                await asyncio.sleep(0)
+            session._reader.close()
+            await world.controller.terminate_trial([session.get_trial_id()], hard=True)
+            await world.finished(session.get_trial_id())
+            await asyncio.sleep(0.1)
+            session._reading = False
+            session.do_action(Int64Value(value=1))
+            await asyncio.sleep(0.1)
+            assert [event async for event in events] == []
+            assert session.is_trial_over()
+
+        world.context.register_environment(environment)
+        world.context.register_actor(thinker, "thinker", ["player"])
+        await world.start()
+        trial_id = await world.begin(("alice", "player", "cogment://client"))
+        await world.context.join_trial(trial_id, world.endpoint, actor_name="alice")
+
+    play(scenario)
+    said = [record.getMessage() for record in caplog.records if "'alice'" in record.getMessage()]
+    assert len(said) == 1 and said[0].endswith("ended by force: Externally requested")
+
+
 def test_user_code_that_never_reads_notices_the_end(play):
     ticks = []
 

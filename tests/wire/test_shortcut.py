@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from cogment_lab.wire import shortcut
+from cogment_lab.wire import stream as streams
 from cogment_lab.wire.driven import Driven
 from cogment_lab.wire.generated.common_pb2 import HEARTBEAT, NORMAL, ActorRunTrialInput, ActorRunTrialOutput
 from cogment_lab.wire.shortcut import OFFERS, SHORTCUT, answer_offers, settle
@@ -179,6 +180,57 @@ def test_a_failure_keeps_its_reason() -> None:
     run(fail, use)
 
 
+@pytest.mark.parametrize("metadata", [OFFERS, BUNDLES, ()])
+def test_who_writes_to_a_component_that_failed_hears_why(metadata: Any) -> None:
+    async def fail(stream: FrameStream[Any, Any], context: Any) -> None:
+        await stream.read()
+        if metadata is OFFERS:  # its socket closes well before its last words arrive
+            stream._call._close()
+            await asyncio.sleep(0.1)
+        await context.abort(grpc.StatusCode.INTERNAL, "the actor raised ValueError")
+
+    async def use(stream: FrameStream[Any, Any], call: Any) -> None:
+        await stream.write(frame("go"))
+        reader = asyncio.create_task(stream.read())
+        with pytest.raises(PeerLost) as raised:
+            while True:
+                await stream.write(frame("anybody there?"))
+                await asyncio.sleep(0)
+        assert await stream.why(raised.value) == "the actor raised ValueError"
+        assert not await reader
+        assert await stream.why() == "the actor raised ValueError"
+
+    run(fail, use, metadata)
+
+
+def test_who_does_not_read_is_blamed_for_that_at_once() -> None:
+    async def use(stream: FrameStream[Any, Any], call: Any) -> None:
+        with pytest.raises(PeerLost) as raised:
+            stream.post(*[frame("more")] * 10_001)
+        async with asyncio.timeout(0.5):
+            assert "unread" in await stream.why(raised.value)
+
+    run(echo, use)
+
+
+def test_who_says_nothing_for_a_second_is_gone_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_FAILURE_S", 0.1)
+
+    async def hang(stream: FrameStream[Any, Any], context: Any) -> None:
+        await stream.read()
+        stream._call._close()
+        await asyncio.sleep(10.0)
+
+    async def use(stream: FrameStream[Any, Any], call: Any) -> None:
+        with pytest.raises(PeerLost) as raised:
+            while True:
+                await stream.write(frame("anybody there?"))
+                await asyncio.sleep(0.01)
+        assert await stream.why(raised.value) == "the peer is gone: the peer closed its socket"
+
+    run(hang, use)
+
+
 def test_a_failure_keeps_its_reason_for_readers_that_are_no_tasks() -> None:
     async def fail(stream: FrameStream[Any, Any], context: Any) -> None:
         await context.abort(grpc.StatusCode.INTERNAL, "the orchestrator is confused")
@@ -193,34 +245,18 @@ def test_a_failure_keeps_its_reason_for_readers_that_are_no_tasks() -> None:
     run(fail, use)
 
 
-def test_a_server_that_fails_before_anybody_connects_says_why() -> None:
-    class Call:
-        told = "Internal error from Core"
+def test_a_server_that_fails_before_anybody_connects_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcut, "_is_ours", lambda path: False)
 
-        async def initial_metadata(self) -> Any:
-            return (*BUNDLES, (SHORTCUT, "/nowhere/cogment-lab-gone/stream"))
+    async def fail(stream: FrameStream[Any, Any], context: Any) -> None:
+        await context.abort(grpc.StatusCode.INTERNAL, "the orchestrator is confused")
 
-        async def write(self, message: bytes) -> None:
-            raise grpc.aio.AioRpcError(
-                grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), self.told
-            )
-
-        async def details(self) -> str:
-            details, self.told = self.told, "the orchestrator is confused"
-            return details
-
-        async def read(self) -> Any:
-            await self.write(b"")
-
-    async def use() -> None:
-        call = Call()
-        stream = actor_side(call)
-        await settle(call, stream)
+    async def use(stream: FrameStream[Any, Any], call: Any) -> None:
         assert not await stream.read()
-        assert isinstance(stream.error, grpc.aio.AioRpcError)
-        assert stream.error.details() == "the orchestrator is confused"
+        assert await stream.why() == "the orchestrator is confused"
 
-    asyncio.run(use())
+    for _ in range(20):  # now before, now after it is told
+        run(fail, use)
 
 
 def test_what_was_sent_before_the_end_arrives() -> None:

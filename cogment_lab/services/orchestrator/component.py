@@ -21,7 +21,7 @@ from cogment_lab.wire.stream import (
     orchestrator_side_of_env,
 )
 
-__all__ = ["ActorLink", "ComponentFailed", "EnvLink", "Link", "open_actor", "open_env", "why"]
+__all__ = ["ActorLink", "ComponentFailed", "EnvLink", "Link", "open_actor", "open_env"]
 
 In = TypeVar("In", ActorRunTrialInput, EnvRunTrialInput)
 Out = TypeVar("Out", ActorRunTrialOutput, EnvRunTrialOutput)
@@ -55,11 +55,9 @@ class Link(Generic[In, Out]):
         self._input: type[In] = input_class
         self._call = call
 
-    @property
-    def error(self) -> BaseException | None:
-        """Why the stream ended."""
-        error: BaseException | None = self._stream.error
-        return error
+    async def why(self, error: BaseException | None = None) -> str:
+        """Return what its loss is to be blamed on; ``error`` is what writing raised, if that found it out."""
+        return await self._stream.why(error)
 
     async def read(self) -> Any:
         """Return the next frames; nothing once the component is gone."""
@@ -102,16 +100,6 @@ ActorLink = Link[ActorRunTrialInput, ActorRunTrialOutput]
 EnvLink = Link[EnvRunTrialInput, EnvRunTrialOutput]
 
 
-def why(error: BaseException | None) -> str:
-    """Return what a broken stream is to be blamed on."""
-    cause = error
-    while cause is not None and not isinstance(cause, grpc.aio.AioRpcError):
-        cause = cause.__cause__
-    if isinstance(cause, grpc.aio.AioRpcError):
-        return cause.details() or str(cause.code())
-    return str(error) if error is not None else "it closed its stream"
-
-
 async def open_actor(stub: Stub, trial_id: str, init: ActorRunTrialInput) -> ActorLink:
     """Connect a service actor and wait for its ``init_output``; raise ComponentFailed."""
     call = stub.RunTrial(metadata=(("trial-id", trial_id), *OFFERS))
@@ -134,7 +122,7 @@ async def _open(call: Any, stream: FrameStream[Any, Any], init: Any, heartbeat: 
         while True:
             frames = await stream.read()
             if not frames:
-                raise ComponentFailed(await _status(call, stream))
+                raise ComponentFailed(await _status(stream))
             (frame,) = frames
             if frame.state == common.HEARTBEAT:
                 await stream.write(heartbeat())
@@ -147,13 +135,12 @@ async def _open(call: Any, stream: FrameStream[Any, Any], init: Any, heartbeat: 
                     f"{frame.WhichOneof('data') or ''} instead of init_output"
                 )
     except PeerLost as error:
-        raise ComponentFailed(await _status(call, stream)) from error
+        raise ComponentFailed(await _status(stream)) from error
     except BaseException:
         call.cancel()
         raise
 
 
-async def _status(call: Any, stream: FrameStream[Any, Any]) -> str:
-    if call.done():
-        return f"{(await call.code()).name}: {await call.details()}"
-    return why(stream.error)
+async def _status(stream: FrameStream[Any, Any]) -> str:
+    failure = await stream.failure()
+    return f"{failure.code().name}: {failure.details()}" if failure is not None else await stream.why()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cogment_lab.services.orchestrator.component import ActorLink, ComponentFailed, EnvLink, why
+from cogment_lab.services.orchestrator.component import ActorLink, ComponentFailed, EnvLink
 from cogment_lab.services.orchestrator.datalog import DatalogWriter
 from cogment_lab.services.orchestrator.gathering import Gathering
 from cogment_lab.services.orchestrator.life import Life
@@ -217,7 +217,7 @@ class Exchange:
         try:
             await self.env.write(*frames)
         except PeerLost as error:
-            return f"Environment lost: {why(error)}"
+            return f"Environment lost: {await self.env.why(error)}"
         return ""
 
     def _on_late(self, index: int) -> None:
@@ -292,7 +292,7 @@ class Exchange:
         try:
             await link.write(*frames)
         except PeerLost as error:
-            return await self.lose_actor(index, link, why(error))
+            return await self.lose_actor(index, link, await link.why(error))
         return ""
 
     # --- rewards and messages ---

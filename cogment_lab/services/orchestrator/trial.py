@@ -19,7 +19,6 @@ from cogment_lab.services.orchestrator.component import (
     EnvLink,
     open_actor,
     open_env,
-    why,
 )
 from cogment_lab.services.orchestrator.datalog import DatalogWriter
 from cogment_lab.services.orchestrator.exchange import Exchange
@@ -272,7 +271,7 @@ class Trial:
                     self._finishing = self._spawn(self._finish(env), "end")
         env.lose()
         if not self._life.is_ending and not exchange.is_final:
-            await self.end_hard(f"Environment lost: {why(env.error)}")
+            await self.end_hard(f"Environment lost: {await env.why()}")
 
     def read_client(self, index: int, link: ActorLink) -> asyncio.Task[None]:
         """Handle what a client actor sends until its rpc is over."""
@@ -295,7 +294,7 @@ class Trial:
                     return
                 if failure:
                     await self.end_hard(failure)
-        await self._lose_actor(index, link, why(link.error))
+        await self._lose_actor(index, link, await link.why())
 
     async def _lose_actor(self, index: int, link: ActorLink, reason: str) -> None:
         failure = await self._exchange.lose_actor(index, link, reason)
