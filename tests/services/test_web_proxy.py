@@ -6,16 +6,19 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
 import cogment_lab.wire as cogment
-from cogment_lab.errors import ConfigurationError, PortInUseError
+from cogment_lab.errors import ConfigurationError, PortInUseError, ServiceUnreachableError
 from cogment_lab.services.orchestrator import Orchestrator, OrchestratorSettings
 from cogment_lab.services.web_proxy import WebProxy, WebProxySettings
 from cogment_lab.services.web_proxy.spec import load_spec
 from cogment_lab.services.web_proxy.tokens import make_token, verify_token
+from cogment_lab.wire.directory import DirectoryClient, resolve
+from cogment_lab.wire.endpoint import ServiceType
 from cogment_lab.wire.settings import LAB_SETTINGS
 
 PROTO = """
@@ -97,6 +100,16 @@ class World:
         return await self.http.post(f"/actor/ann/{trial_id}/{tick}", headers=token, json=body)
 
 
+async def is_found(url: str, port: int) -> None:
+    """Wait until the directory knows the environment of ``url``."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        while True:
+            with contextlib.suppress(ServiceUnreachableError):
+                await resolve(url, DirectoryClient(channel), ServiceType.ENVIRONMENT)
+                return
+            await asyncio.sleep(0.01)
+
+
 def in_world(scenario: Any, spec_file: Path, **settings: Any) -> None:
     async def run() -> None:
         async with asyncio.timeout(60), contextlib.AsyncExitStack() as ends:
@@ -127,6 +140,7 @@ def in_world(scenario: Any, spec_file: Path, **settings: Any) -> None:
             ends.push_async_callback(context.close)
             ends.push_async_callback(asyncio.wait, {serving})
             ends.callback(serving.cancel)
+            await is_found("cogment://discover?__implementation=count", orchestrator.port)
             await scenario(world)
 
     asyncio.run(run())
