@@ -19,6 +19,7 @@ from websockets.typing import Subprotocol
 
 from cogment_lab.errors import SeatError, SeatLostError, SeatTakenError
 from cogment_lab.testing.seat_address import PROTOCOL, Picture, SeatAddress
+from cogment_lab.testing.shared_tls import shared_tls_context
 
 if TYPE_CHECKING:
     from cogment_lab.humans import WebUI
@@ -113,6 +114,7 @@ class SeatClient:
                 max_size=_LARGEST_MESSAGE,
                 compression=None,
                 proxy=None,
+                ssl=shared_tls_context() if url.startswith("wss:") else None,
             )
             self._socket = self._stack.enter_context(connection)
         except (OSError, WebSocketException) as error:
