@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from cogment_lab.errors import ConfigurationError, SeatError
 from cogment_lab.humans import WebUI
 from cogment_lab.humans.web.guard import Guard
+from cogment_lab.humans.web.memory import SeatMemory
 from cogment_lab.humans.web.page_config import PageConfig
 from cogment_lab.humans.web.room import Room
 from cogment_lab.humans.web.rooms import Rooms
@@ -140,6 +141,16 @@ def test_a_tab_that_drives_again_may_hold_the_same_key(tmp_path: Path) -> None:
         room.move_to(driver)
     first._hearing.hear('{"type": "keys", "held": ["KeyA"]}')
     assert [each["k"] for each in room.memory.take()] == ["keys", "left", "left", "keys"]
+    room.memory.close()
+
+
+def test_the_file_of_a_seat_is_made_by_both_sides_at_once(tmp_path: Path) -> None:
+    (tmp_path / "stage.seat").touch()  # so far has the other side come
+    room = Room(tmp_path, "stage", "teacher", Mock())
+    trial = SeatMemory(tmp_path / "stage.seat")
+    room.post({"k": "left"})
+    assert trial.take() == [{"k": "left"}]
+    trial.close()
     room.memory.close()
 
 

@@ -55,18 +55,16 @@ def now_ns() -> int:
 
 
 def _map(path: Path, size: int) -> mmap.mmap:
-    with open(path, "r+b") as file:
+    """Map a file, for this user only, made of zeros where it is new.
+
+    Both processes may come upon a new one at once, so whoever finds it empty gives it its size; that of the
+    other then changes nothing.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o600), "r+b") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            file.truncate(size)
         return mmap.mmap(file.fileno(), size)
-
-
-def _create(path: Path, size: int) -> None:
-    """Create a file of zeros for this user only; one that exists is left alone."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "wb") as file:
-        file.truncate(size)
 
 
 class SeatMemory:
@@ -78,7 +76,6 @@ class SeatMemory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _create(path, _SIZE)
         self._map = _map(path, _SIZE)
         self._view = memoryview(self._map)
         self.words = self._view[: _WORDS * 8].cast("Q")
@@ -179,7 +176,6 @@ class FrameBoard:
         self._words = memory.words
         self._slot = _FRAME_HEADER + height * width * 3
         self.path = memory.path.with_suffix(f".frames{generation}")
-        _create(self.path, self._slot * _FRAME_SLOTS)
         self._map = _map(self.path, self._slot * _FRAME_SLOTS)
         self._bytes = np.frombuffer(self._map, np.uint8)
 
