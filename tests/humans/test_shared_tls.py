@@ -33,6 +33,10 @@ class Peer:
         self._patiently(self._tls.do_handshake)
         self.socket.sendall(self._outgoing.read())
 
+    def shake_hands_in_vain(self) -> None:
+        with contextlib.suppress(OSError):
+            self._patiently(self._tls.do_handshake)
+
     def encrypted(self, data: bytes) -> bytes:
         self._tls.write(data)
         return self._outgoing.read()
@@ -53,7 +57,8 @@ class Peer:
                 return act()
             self.socket.sendall(self._outgoing.read())
             data = self.socket.recv(65_536)
-            assert data, "the client is gone"
+            if not data:
+                raise ConnectionResetError("the client is gone")
             self._incoming.write(data)
 
 
@@ -139,6 +144,13 @@ def test_the_peers_end_is_an_end(ends: tuple[Any, Peer]) -> None:
     assert not reader.is_alive()
 
 
-def test_certificates_are_checked(ends: tuple[Any, Peer]) -> None:
-    context = shared_tls_context()
-    assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+def test_a_certificate_that_nobody_vouches_for_is_refused(tls: dict[str, Path]) -> None:
+    peer = Peer(tls)
+    with socket.create_connection(("127.0.0.1", peer.listener.getsockname()[1]), DEADLINE) as plain:
+        peer.socket, _ = peer.listener.accept()
+        answering = threading.Thread(target=peer.shake_hands_in_vain)
+        answering.start()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            shared_tls_context().wrap_socket(plain, server_hostname="localhost")
+    answering.join(DEADLINE)
+    peer.close()
